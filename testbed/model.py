@@ -1,0 +1,238 @@
+"""What the testbed talks about: applications, deployed functions, instances, hosts, cluster state.
+
+Frozen values only. `ClusterState` is what the apiserver publishes and the controller, the gateway
+and the node agents read; `to_json`/`from_json` are its wire form. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+
+class Route(str, Enum):
+    """How a namespace's calls travel."""
+
+    GATEWAY = "gateway"
+    DIRECT = "direct"
+
+
+class Role(str, Enum):
+    """What a host that is not a function instance is there for."""
+
+    GATEWAY = "gateway"
+    CLIENT = "client"
+    PROBE = "probe"
+
+
+class Phase(str, Enum):
+    """Where an instance is in its life. Only READY instances receive new calls."""
+
+    PENDING = "Pending"
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    DRAINING = "Draining"
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """One function of a stack.yaml.
+
+    `calls` are names of functions of the same application; `handler` is a folder.
+    """
+
+    name: str
+    language: str
+    handler: str
+    image: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    ingress: bool = False
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Application:
+    """A stack.yaml: its functions in file order. The call graph is acyclic."""
+
+    name: str
+    functions: tuple[FunctionSpec, ...]
+
+    def function(self, name: str) -> FunctionSpec:
+        return next(function for function in self.functions if function.name == name)
+
+    def calls(self) -> tuple[tuple[str, str], ...]:
+        """Every edge (caller, callee) of the call graph, in file order."""
+        return tuple((function.name, callee) for function in self.functions for callee in function.calls)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A namespace: a tenant's deployment of an application."""
+
+    namespace: str
+    route: Route = Route.GATEWAY
+
+    def to_json(self) -> dict[str, Any]:
+        return {"namespace": self.namespace, "route": self.route.value}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Deployment:
+        return cls(data["namespace"], Route(data["route"]))
+
+
+@dataclass(frozen=True)
+class Function:
+    """A deployed function. `id` and `vip` stay the same until it is removed."""
+
+    namespace: str
+    name: str
+    id: int
+    vip: str
+    image: str
+    replicas: int
+    ingress: bool = False
+    calls: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """`name.namespace`, the form that the gateway's routes and metrics use."""
+        return f"{self.name}.{self.namespace}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "id": self.id,
+            "vip": self.vip,
+            "image": self.image,
+            "replicas": self.replicas,
+            "ingress": self.ingress,
+            "calls": list(self.calls),
+            "environment": dict(self.environment),
+            "labels": dict(self.labels),
+            "annotations": dict(self.annotations),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Function:
+        return cls(**{**data, "calls": tuple(data["calls"])})
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running copy of a function, in one Mininet host named `id` ("chain-1.tenant-a.1")."""
+
+    id: str
+    namespace: str
+    function: str
+    node: int
+    eip: str
+    phase: Phase = Phase.PENDING
+
+    @property
+    def function_name(self) -> str:
+        return f"{self.function}.{self.namespace}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "namespace": self.namespace,
+            "function": self.function,
+            "node": self.node,
+            "eip": self.eip,
+            "phase": self.phase.value,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Instance:
+        return cls(**{**data, "phase": Phase(data["phase"])})
+
+
+@dataclass(frozen=True)
+class Host:
+    """A Mininet host that is not a function instance: the gateway, the client, a probe."""
+
+    name: str
+    role: Role
+    id: int
+    node: int
+    eip: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "role": self.role.value, "id": self.id, "node": self.node, "eip": self.eip}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Host:
+        return cls(**{**data, "role": Role(data["role"])})
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Everything the data plane depends on, as of resource version `version`.
+
+    Keys: nodes by number; deployments by namespace; functions by `name.namespace`;
+    instances by id; hosts by name.
+    """
+
+    version: int = 0
+    nodes: tuple[int, ...] = ()
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+
+    def route(self, namespace: str) -> Route:
+        deployment = self.deployments.get(namespace)
+        return deployment.route if deployment else Route.GATEWAY
+
+    def apply(self, event: Mapping[str, Any]) -> ClusterState:
+        """The state after one event of the apiserver's watch stream (see `WATCH_KINDS`).
+
+        A SNAPSHOT replaces everything; a HEARTBEAT changes nothing.
+        """
+        if event["type"] == "SNAPSHOT":
+            return ClusterState.from_json(event["object"])
+        if event["type"] == "HEARTBEAT":
+            return self
+        attribute, kind, key_of = WATCH_KINDS[event["kind"]]
+        values = dict(getattr(self, attribute))
+        value = kind.from_json(event["object"])
+        if event["type"] == "PUT":
+            values[key_of(value)] = value
+        else:
+            values.pop(key_of(value), None)
+        return replace(self, version=event["version"], **{attribute: values})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "nodes": list(self.nodes),
+            **{
+                attribute: [value.to_json() for value in getattr(self, attribute).values()]
+                for attribute, _, _ in WATCH_KINDS.values()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ClusterState:
+        parts = {
+            attribute: {key_of(value): value for value in map(kind.from_json, data[attribute])}
+            for attribute, kind, key_of in WATCH_KINDS.values()
+        }
+        return cls(version=data["version"], nodes=tuple(data["nodes"]), **parts)
+
+
+WATCH_KINDS: Mapping[str, tuple[str, Any, Any]] = {
+    "deployment": ("deployments", Deployment, lambda value: value.namespace),
+    "function": ("functions", Function, lambda value: value.full_name),
+    "instance": ("instances", Instance, lambda value: value.id),
+    "host": ("hosts", Host, lambda value: value.name),
+}
+"""Kind of a watch event -> (attribute of ClusterState, class, key of a value)."""
