@@ -40,7 +40,8 @@ class Phase(str, Enum):
 class FunctionSpec:
     """One function of a stack.yaml.
 
-    `calls` are names of functions of the same application; `handler` is a folder.
+    `calls` are names of functions of the same application; `handler` is a folder; `fprocess`
+    replaces the template's command where it is not "".
     """
 
     name: str
@@ -52,6 +53,7 @@ class FunctionSpec:
     annotations: Mapping[str, str] = field(default_factory=dict)
     ingress: bool = False
     calls: tuple[str, ...] = ()
+    fprocess: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Function:
-    """A deployed function. `id` and `vip` stay the same until it is removed."""
+    """A deployed function. `id` and `vip` stay the same until it is removed.
+
+    `revision` counts the changes that running instances must be replaced for.
+    """
 
     namespace: str
     name: str
@@ -99,6 +104,7 @@ class Function:
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    revision: int = 1
 
     @property
     def full_name(self) -> str:
@@ -118,6 +124,7 @@ class Function:
             "environment": dict(self.environment),
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
+            "revision": self.revision,
         }
 
     @classmethod
@@ -127,7 +134,10 @@ class Function:
 
 @dataclass(frozen=True)
 class Instance:
-    """One running copy of a function, in one Mininet host named `id` ("chain-1.tenant-a.1")."""
+    """One running copy of a function, in one Mininet host named `id` ("chain-1.tenant-a.1").
+
+    `revision` is that of the function when the instance was made.
+    """
 
     id: str
     namespace: str
@@ -135,6 +145,7 @@ class Instance:
     node: int
     eip: str
     phase: Phase = Phase.PENDING
+    revision: int = 1
 
     @property
     def function_name(self) -> str:
@@ -148,6 +159,7 @@ class Instance:
             "node": self.node,
             "eip": self.eip,
             "phase": self.phase.value,
+            "revision": self.revision,
         }
 
     @classmethod
