@@ -13,11 +13,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from testbed.addressing import FUNCTION_PORT, GATEWAY_ID, GATEWAY_MANAGEMENT_IP, vip
+
 GATEWAY_NAMES = ("gateway.openfaas", "gateway.openfaas.svc.cluster.local", "gateway")
-"""The names under which functions know the gateway, all with port 8080."""
+"""The names under which functions know the gateway, all with port FUNCTION_PORT."""
 
 _CALLEE = re.compile(
-    rf"http://(?:{'|'.join(map(re.escape, GATEWAY_NAMES))}):8080"
+    rf"http://(?:{'|'.join(map(re.escape, GATEWAY_NAMES))}):{FUNCTION_PORT}"
     r"/function/(?P<name>[-a-zA-Z_0-9.]+)(?P<rest>[/?#]\S*)?",
 )
 _SEPARATOR = re.compile(r"([,\s]+)(?=https?://)")  # a comma inside a query does not separate
@@ -26,8 +28,7 @@ _GATEWAY = re.compile(
     r"|(?<![-\w.])gateway:\d+"
     r"|//gateway(?=[/?#\s,]|$)"
     r"|^\s*gateway\s*$"
-    r"|(?<![\d.])10\.96\.0\.1(?![\d.]*\d)"
-    r"|(?<![\d.])172\.31\.0\.2(?!\d)",
+    rf"|(?<![\d.])(?:{re.escape(vip(GATEWAY_ID))}|{re.escape(GATEWAY_MANAGEMENT_IP)})(?![\d.]*\d)",
     re.IGNORECASE,
 )
 

@@ -220,7 +220,8 @@ class ClusterState:
             values[key_of(value)] = value
         else:
             values.pop(key_of(value), None)
-        return replace(self, version=event["version"], **{attribute: values})
+        change: dict[str, Any] = {attribute: values}
+        return replace(self, version=event["version"], **change)
 
     def to_json(self) -> dict[str, Any]:
         return {
