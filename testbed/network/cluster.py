@@ -1,0 +1,192 @@
+"""The emulated cluster: nodes, trunks, management network and hosts, as one Mininet network.
+
+It runs inside the lab's own namespaces and makes nothing outside them. It starts no platform process
+and knows no function; hosts come and go by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+
+from testbed import addressing
+from testbed.errors import LabError, UsageError
+from testbed.network.datapath import USERSPACE
+from testbed.network.namespace import bring_up, configure_interface, set_sysctl, within
+from testbed.network.node import OvsNode, PlainIntf, Sandbox, SandboxLink, TrunkLink
+from testbed.network.supervisor import Supervisor
+from testbed.network.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk
+
+MANAGEMENT_BRIDGE = "mgmt"
+DAEMON_START_S = 20.0
+
+
+class Cluster:
+    """Nodes 1..n with a full mesh of trunks. Methods may be called from several threads."""
+
+    def __init__(self, datapath: str, state_folder: Path, supervisor: Supervisor) -> None:
+        """Make the management network; `build` makes the rest."""
+        self.datapath = datapath
+        self.state_folder = state_folder
+        self.net = Mininet(controller=None, build=False, ipBase="10.0.0.0/8")
+        self.trunks: dict[tuple[int, int], Trunk] = {}
+        self._lock = threading.RLock()
+        self._supervisor = supervisor
+        self._sandboxes: dict[str, tuple[Sandbox, int, str]] = {}
+        self.nodes: dict[int, OvsNode] = {}
+        self._make_management_network()
+
+    def build(self, nodes: Iterable[int]) -> None:
+        """Make the nodes and the trunks between them."""
+        self.nodes = {number: self._add_node(number) for number in nodes}
+        self._await_daemons()
+        for node in self.nodes.values():
+            node.configure()
+        for a, b in itertools.combinations(sorted(self.nodes), 2):
+            self._add_trunk(a, b)
+
+    # nodes and trunks
+
+    def _make_management_network(self) -> None:
+        bring_up("lo")
+        set_sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        set_sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        _ip("link", "add", MANAGEMENT_BRIDGE, "type", "bridge")
+        configure_interface(MANAGEMENT_BRIDGE, addressing.CONTROL_PLANE_IP, addressing.MANAGEMENT_PREFIX_LENGTH)
+
+    def join_management(self, pid: int, port: str) -> None:
+        """Give the namespace of process `pid` an interface "mgmt0" on the management network."""
+        _ip("link", "add", port, "type", "veth", "peer", "mgmt0", "netns", str(pid))
+        _ip("link", "set", port, "master", MANAGEMENT_BRIDGE, "up")
+
+    def _add_node(self, number: int) -> OvsNode:
+        node = self.net.addSwitch(
+            f"s{number}", cls=OvsNode, number=number, datapath=self.datapath, state_folder=self.state_folder
+        )
+        self.join_management(node.pid, f"m{number}")
+        for spec in node.processes(self.state_folder / "logs"):
+            self._supervisor.start(spec)
+        return node
+
+    def _await_daemons(self) -> None:
+        deadline = time.monotonic() + DAEMON_START_S
+        for node in self.nodes.values():
+            for name in ("db.sock", "ovs-vswitchd.pid"):
+                while not (node.run_folder / name).exists():
+                    if time.monotonic() > deadline:
+                        raise LabError(
+                            f"OVS of {node.name} did not start within {DAEMON_START_S:.0f} s; see logs/{node.name}.log"
+                        )
+                    time.sleep(0.005)
+
+    def _add_trunk(self, a: int, b: int) -> None:
+        node_a, node_b = self.nodes[a], self.nodes[b]
+        ends = End(addressing.trunk_name(a, b), node_a.pid), End(addressing.trunk_name(b, a), node_b.pid)
+        self.trunks[a, b] = ElementTrunk(*ends) if self.datapath == USERSPACE else NetemTrunk(*ends)
+        self.net.addLink(
+            node_a, node_b, cls=TrunkLink, intfName1=ends[0].name, intfName2=ends[1].name,
+            cls1=PlainIntf, cls2=PlainIntf, fast=True,
+        )  # fmt: skip
+        node_a.add_ports(ends[0].name)
+        node_b.add_ports(ends[1].name)
+
+    def node(self, number: int) -> OvsNode:
+        if number not in self.nodes:
+            raise UsageError(f"there is no node{number}; the lab has nodes {', '.join(map(str, self.nodes))}")
+        return self.nodes[number]
+
+    def links(self) -> list[dict[str, Any]]:
+        """Every trunk: its nodes, the settings in force in each direction, and its counters."""
+        return [
+            {"a": a, "b": b, **asdict(directions[0]), "readback": [asdict(each) for each in directions],
+             "counters": trunk.counters()}
+            for (a, b), trunk in self.trunks.items()
+            for directions in [trunk.read()]
+        ]  # fmt: skip
+
+    def set_link(self, a: int, b: int, changes: dict[str, float]) -> None:
+        """Change the given settings of the trunk between two nodes, both directions alike."""
+        key = (min(a, b), max(a, b))
+        if key not in self.trunks:
+            raise UsageError(f"there is no trunk between node{a} and node{b}; see `testbed link show`")
+        trunk = self.trunks[key]
+        settings = LinkSettings(**{**asdict(trunk.read()[0]), **changes}).checked()
+        trunk.set(settings)
+
+    # hosts
+
+    def add_host(self, name: str, node: int, eip: str) -> Sandbox:
+        """A host on a node's bridge. LabError when the name is taken."""
+        with self._lock:
+            if name in self._sandboxes or name in self.net.nameToNode:
+                raise LabError(f"the lab has a host {name!r} already; delete it first")
+            switch = self.node(node)
+            host = self.net.addHost(name, cls=Sandbox, ip=None)
+            self._sandboxes[name] = (host, node, eip)
+            port = addressing.port_name(eip)
+            self.net.addLink(
+                host, switch, cls=SandboxLink, intfName1="eth0", intfName2=port,
+                cls1=PlainIntf, cls2=PlainIntf, fast=True,
+            )  # fmt: skip
+            host.configure(eip, self.datapath)
+            switch.add_ports(port)
+            return host
+
+    def delete_host(self, name: str) -> None:
+        """Take a host, its port and its link away; what runs in it must have ended."""
+        with self._lock:
+            host, node, eip = self._sandbox(name)
+            self.nodes[node].delete_port(addressing.port_name(eip))
+            for link in [link for link in self.net.links if host in (link.intf1.node, link.intf2.node)]:
+                self.net.delLink(link)
+            self.net.delHost(host)
+            del self._sandboxes[name]
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        with self._lock:
+            return {
+                name: {"node": node, "eip": eip, "pid": host.pid} for name, (host, node, eip) in self._sandboxes.items()
+            }
+
+    def netns(self, name: str) -> int:
+        """The network namespace of a host, of "node<n>", or of the lab itself ("root"), as an open descriptor."""
+        if name == "root":
+            return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return os.dup(
+            self.nodes_by_name()[name].netns if name in self.nodes_by_name() else self._sandbox(name)[0].netns
+        )
+
+    def pid(self, name: str) -> int:
+        """The process that holds the namespaces of a host or a node, as seen inside the lab."""
+        nodes = self.nodes_by_name()
+        return int(nodes[name].pid if name in nodes else self._sandbox(name)[0].pid)
+
+    def nodes_by_name(self) -> dict[str, OvsNode]:
+        return {name: node for number, node in self.nodes.items() for name in (f"node{number}", f"s{number}")}
+
+    def join_host_to_management(self, name: str, address: str) -> None:
+        """Give a host a second interface, on the management network."""
+        host = self._sandbox(name)[0]
+        self.join_management(host.pid, f"m-{name}"[:15])
+        with within(host.netns):
+            configure_interface("mgmt0", address, addressing.MANAGEMENT_PREFIX_LENGTH)
+
+    def _sandbox(self, name: str) -> tuple[Sandbox, int, str]:
+        if name not in self._sandboxes:
+            raise UsageError(f"the lab has no host {name!r}; `testbed status` lists them")
+        return self._sandboxes[name]
+
+
+def _ip(*arguments: str) -> None:
+    result = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise LabError(f"`ip {' '.join(arguments)}` failed: {result.stderr.strip()}")

@@ -1,0 +1,209 @@
+"""The lab's daemon: builds the cluster inside the lab's namespaces, runs the control plane, answers clients.
+
+`python -m testbed.network.daemon CONFIG.json` is the first process of the lab's PID namespace. It forks:
+the first process only reaps and ends with the lab; its child is the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from testbed import addressing
+from testbed.errors import LabError, TestbedError
+from testbed.model import Host, Role
+from testbed.network import protocol
+
+PROBE = "probe{node}"
+
+
+@dataclass(frozen=True)
+class LabConfig:
+    """What the runner tells the daemon. `listen_fd`: the host's listening socket for the gateway."""
+
+    name: str
+    state_folder: Path
+    datapath: str
+    nodes: tuple[int, ...]
+    listen_fd: int | None
+    gateway_environment: dict[str, str]
+    delay_ms: float
+
+    @classmethod
+    def load(cls, path: Path) -> LabConfig:
+        data = json.loads(path.read_text())
+        return cls(**{**data, "state_folder": Path(data["state_folder"]), "nodes": tuple(data["nodes"])})
+
+
+def static_hosts(nodes: tuple[int, ...]) -> list[Host]:
+    """The hosts every lab has: the gateway and the client on the first node, a probe on each."""
+    hosts = [
+        Host("gateway", Role.GATEWAY, addressing.GATEWAY_ID, nodes[0], addressing.eip(nodes[0], 1)),
+        Host("client", Role.CLIENT, addressing.CLIENT_ID, nodes[0], addressing.eip(nodes[0], 2)),
+    ]
+    for node in nodes:
+        index = 3 if node == nodes[0] else 1
+        hosts.append(
+            Host(
+                PROBE.format(node=node), Role.PROBE, addressing.FIRST_PROBE_ID + node, node, addressing.eip(node, index)
+            )
+        )
+    return hosts
+
+
+class Operations(Protocol):
+    """What the daemon can be asked to do."""
+
+    def perform(self, operation: str, arguments: dict[str, Any]) -> tuple[Any, tuple[int, ...]]: ...
+
+
+class Daemon:
+    """A lab from the inside."""
+
+    def __init__(self, config: LabConfig) -> None:
+        from testbed.network.cluster import Cluster
+        from testbed.network.platform_processes import PlatformProcesses
+        from testbed.network.supervisor import Supervisor
+
+        self.config = config
+        self.started_monotonic_s = time.monotonic()
+        logs = config.state_folder / "logs"
+        self.supervisor = Supervisor(logs, config.state_folder)
+        platform = PlatformProcesses(config, self.supervisor, static_hosts(config.nodes))
+        self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor)
+        platform.start_control_plane()
+        self.cluster.build(config.nodes)
+        for host in static_hosts(config.nodes):
+            self.cluster.add_host(host.name, host.node, host.eip)
+        if config.delay_ms:
+            for a, b in self.cluster.trunks:
+                self.cluster.set_link(a, b, {"delay_ms": config.delay_ms})
+        self.cluster.join_host_to_management("gateway", addressing.GATEWAY_MANAGEMENT_IP)
+        platform.start_gateway(self.cluster.pid("gateway"))
+
+    def perform(self, operation: str, arguments: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
+        """The result of one operation and the descriptors that go with it."""
+        cluster = self.cluster
+        match operation:
+            case "status":
+                return self._status(), ()
+            case "netns":
+                return None, (cluster.netns(arguments["name"]),)
+            case "add_host":
+                cluster.add_host(**arguments)
+                return None, ()
+            case "set_link":
+                return cluster.set_link(arguments["a"], arguments["b"], arguments["settings"]), ()
+            case "restart":
+                return self.supervisor.restart(arguments["component"], arguments["environment"]), ()
+            case "delete_host" | "hosts" | "pid" | "links":
+                return getattr(cluster, operation)(**arguments), ()
+        raise LabError(f"the lab's daemon knows no operation {operation!r}; client and daemon differ in version")
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "name": self.config.name,
+            "phase": "ready",
+            "datapath": self.config.datapath,
+            "nodes": list(self.config.nodes),
+            "uptime_s": round(time.monotonic() - self.started_monotonic_s, 3),
+            "components": self.supervisor.describe(),
+            "hosts": self.cluster.hosts(),
+        }
+
+
+class _Starting:
+    """Answers while the lab is being built, and keeps the reason when that fails."""
+
+    def __init__(self, config: LabConfig) -> None:
+        self.config = config
+        self.failure: str | None = None
+
+    def perform(self, operation: str, arguments: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
+        if operation == "status":
+            phase = "failed" if self.failure else "starting"
+            return {"name": self.config.name, "phase": phase, "reason": self.failure}, ()
+        raise LabError("the lab is still starting; wait for `testbed status` to say ready")
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+    operations: Operations
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        try:
+            request, _ = protocol.receive(self.request)
+        except ConnectionError:
+            return
+        fds: tuple[int, ...] = ()
+        try:
+            result, fds = cast(_Server, self.server).operations.perform(request["operation"], request["arguments"])
+            protocol.send(self.request, {"result": result}, fds)
+        except TestbedError as error:
+            protocol.send(self.request, {"error": str(error), "kind": type(error).__name__})
+        except BrokenPipeError:
+            pass  # the client has gone; what it asked for is done
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def serve(config: LabConfig) -> None:
+    """Build the lab and answer clients until killed."""
+    starting = _Starting(config)
+    server = _Server(str(config.state_folder / "lab.sock"), _Handler)
+    server.operations = starting
+    threading.Thread(target=server.serve_forever, name="answers", daemon=True).start()
+    try:
+        server.operations = Daemon(config)
+    except TestbedError as error:
+        starting.failure = str(error)
+    signal.pause()
+
+
+def prepare_mounts(config: LabConfig) -> None:
+    """Give the lab an /etc/hosts of its own, in which functions find the gateway by OpenFaaS's names."""
+    hosts = config.state_folder / "hosts"
+    names = "gateway.openfaas gateway.openfaas.svc.cluster.local gateway"
+    hosts.write_text(f"127.0.0.1 localhost\n{addressing.vip(addressing.GATEWAY_ID)} {names}\n")
+    subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
+
+
+def be_init(child: int) -> int:
+    """Reap every process of the lab's PID namespace until the daemon ends; returns its exit code."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    config = LabConfig.load(Path(sys.argv[1]))
+    child = os.fork()
+    if child:
+        if config.listen_fd is not None:
+            os.close(config.listen_fd)
+        sys.exit(be_init(child))
+    os.setsid()
+    if config.listen_fd is not None:
+        os.set_inheritable(config.listen_fd, False)
+    socket.setdefaulttimeout(None)
+    prepare_mounts(config)
+    serve(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,366 @@
+"""The runner's side of a lab: start it in namespaces of its own, find it again, run things in it, stop it.
+
+A lab lives exactly as long as its runner. Its network, mount and PID namespaces hang on one process;
+when the runner dies, by whatever signal, the kernel ends that process and all that it started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import EnvironmentProblem, LabError, UsageError
+from testbed.network import datapath as datapaths
+from testbed.network.client import LabClient
+from testbed.network.daemon import static_hosts
+from testbed.network.namespace import die_with_parent, setns
+
+STATE_ROOT = Path("/run/testbed")
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEFAULT_NAME = "lab"
+START_TIMEOUT_S = 180.0
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,30}")
+REQUIRED_PROGRAMS = {
+    "ovs-vsctl": "openvswitch-switch",
+    "ovs-vswitchd": "openvswitch-switch",
+    "mnexec": "mininet",
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+}
+
+
+class Lab:
+    """A running lab, started here or attached to."""
+
+    def __init__(self, name: str, init_pid: int, gateway_port: int, datapath: str) -> None:
+        self.name = name
+        self.init_pid = init_pid
+        self.gateway_port = gateway_port
+        self.datapath = datapath
+        self.state_folder = STATE_ROOT / name
+        self.client = LabClient(self.state_folder / "lab.sock")
+        self._holder: _Holder | None = None
+
+    # finding and starting
+
+    @classmethod
+    def start(
+        cls,
+        name: str = DEFAULT_NAME,
+        datapath: str | None = None,
+        gateway_port: int = 0,
+        nodes: int = 3,
+        delay_ms: float = 0.0,
+        gateway_environment: Mapping[str, str] | None = None,
+    ) -> Lab:
+        """Start a lab and wait until its cluster stands.
+
+        `gateway_port` is the port of this machine's loopback that the gateway serves (0: any free one).
+        Raises UsageError, EnvironmentProblem or LabError; nothing is left behind then.
+        """
+        check_machine()
+        check_name(name)
+        chosen = datapaths.choose(datapath)
+        holder = _Holder.claim(name)
+        try:
+            with _listening_socket(gateway_port) as listener:
+                port = listener.getsockname()[1]
+                config = {
+                    "name": name,
+                    "state_folder": str(holder.folder),
+                    "datapath": chosen,
+                    "nodes": list(range(1, nodes + 1)),
+                    "listen_fd": listener.fileno(),
+                    "gateway_environment": dict(gateway_environment or {}),
+                    "delay_ms": delay_ms,
+                }
+                holder.launch(config, listener.fileno())
+            lab = cls(name, holder.init_pid, port, chosen)
+            lab._holder = holder
+            (holder.folder / "lab.json").write_text(
+                json.dumps(
+                    {"init_pid": holder.init_pid, "gateway_port": port, "datapath": chosen, "runner": os.getpid()}
+                )
+            )
+            lab._await_cluster()
+        except BaseException:
+            holder.release()
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, name: str = DEFAULT_NAME) -> Lab:
+        """The running lab of this name. LabError when there is none."""
+        check_name(name)
+        sweep()
+        try:
+            facts = json.loads((STATE_ROOT / name / "lab.json").read_text())
+        except FileNotFoundError:
+            running = ", ".join(running_labs()) or "none"
+            raise LabError(f"no lab named {name!r} is running (running: {running}); `testbed up` starts one") from None
+        except PermissionError:
+            raise EnvironmentProblem(f"lab {name!r} belongs to root; use sudo") from None
+        return cls(name, facts["init_pid"], facts["gateway_port"], facts["datapath"])
+
+    def _await_cluster(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._holder and self._holder.ended():
+                raise LabError(f"lab {self.name!r} ended while starting:\n{self.log_tail()}")
+            status = self._starting_status()
+            if status["phase"] == "ready":
+                return
+            if status["phase"] == "failed":
+                raise LabError(f"lab {self.name!r} could not start: {status['reason']}")
+            time.sleep(0.02)
+        raise LabError(f"lab {self.name!r} was not ready after {START_TIMEOUT_S:.0f} s; its log:\n{self.log_tail()}")
+
+    def _starting_status(self) -> dict[str, Any]:
+        """The daemon's status; "starting" as well while it is not there yet, or no more."""
+        if not self.client.socket_path.exists():
+            return {"phase": "starting"}
+        try:
+            return self.client.status()
+        except LabError:
+            return {"phase": "starting"}
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The end of the daemon's log."""
+        log = self.state_folder / "logs" / "lab.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+    # using
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway, as this machine's own programs reach it."""
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """User and password of the gateway's /system routes."""
+        folder = self.state_folder / "secrets"
+        return (folder / "basic-auth-user").read_text(), (folder / "basic-auth-password").read_text()
+
+    def enter(self) -> None:
+        """Move the calling thread into the lab's network: the control plane's addresses then just work."""
+        fd = self.client.netns("root")
+        try:
+            setns(fd)
+        finally:
+            os.close(fd)
+
+    def command(self, host: str, argv: Sequence[str]) -> list[str]:
+        """`argv`, prefixed so that it runs inside the lab, in the network namespace of `host`.
+
+        "root" is the lab's own namespace. The process belongs to the lab and dies with it.
+        """
+        enter_lab = ["nsenter", f"--target={self.init_pid}", "--mount", "--pid", "--net", f"--wd={Path.cwd()}"]
+        if host == "root":
+            return [*enter_lab, *argv]
+        return [*enter_lab, "nsenter", f"--net=/proc/{self.client.pid(host)}/ns/net", *argv]
+
+    def popen(self, host: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a program in a host; `options` go to subprocess.Popen."""
+        return subprocess.Popen(self.command(host, argv), **options)
+
+    def stop(self) -> None:
+        """End the lab and everything in it. Safe to call twice."""
+        if self._holder:
+            self._holder.release()
+            self._holder = None
+            return
+        runner = json.loads((self.state_folder / "lab.json").read_text())["runner"]
+        os.kill(runner, signal.SIGTERM)
+        _wait_until(lambda: not self.state_folder.exists(), 15)
+
+    def wait(self) -> None:
+        """Block until the lab ends."""
+        if self._holder:
+            self._holder.wait()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Holder:
+    """Owns a lab's state folder and the process that its namespaces hang on."""
+
+    def __init__(self, folder: Path, lock_fd: int) -> None:
+        self.folder = folder
+        self._lock_fd = lock_fd
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: int | None = None
+        self._janitor: subprocess.Popen[bytes] | None = None
+        self.init_pid = 0
+
+    @classmethod
+    def claim(cls, name: str) -> _Holder:
+        """Take the name; LabError when a live lab has it."""
+        STATE_ROOT.mkdir(mode=0o755, exist_ok=True)
+        folder = STATE_ROOT / name
+        with _registry_lock():
+            _remove_dead()
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                raise LabError(
+                    f"a lab named {name!r} is running already; use it, end it by `testbed down`, or choose another --name"
+                ) from None
+            lock_fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)
+        for part in ("logs", "functions", "images"):
+            (folder / part).mkdir()
+        return cls(folder, lock_fd)
+
+    def launch(self, config: dict[str, Any], listen_fd: int) -> None:
+        """Start the daemon in new namespaces; it dies with this process, whatever ends it."""
+        config_path = self.folder / "config.json"
+        config_path.write_text(json.dumps(config))
+        with (self.folder / "logs" / "lab.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc",
+                    sys.executable, "-m", "testbed.network.daemon", str(config_path),
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[listen_fd], start_new_session=True,
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+                preexec_fn=lambda: die_with_parent(signal.SIGKILL),
+            )  # fmt: skip
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        if not _wait_until(lambda: self.ended() or bool(children.read_text().split()), 10) or self.ended():
+            raise LabError("the lab's namespaces could not be made; this machine refuses unshare (try --lab-kernel)")
+        self.init_pid = int(children.read_text().split()[0])
+        read_end, self._pipe = os.pipe()
+        self._janitor = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("janitor.py")), str(self.folder), str(self.init_pid)],
+            stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+        )  # fmt: skip
+        os.close(read_end)
+
+    def ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def wait(self) -> None:
+        if self._process:
+            self._process.wait()
+
+    def release(self) -> None:
+        """End the lab's processes, then clear its folder."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+        self.wait()
+        _wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), 15)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+        if self._janitor:
+            self._janitor.wait()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def running_labs() -> list[str]:
+    """Names of the labs that run on this machine."""
+    if not STATE_ROOT.exists():
+        return []
+    return sorted(folder.name for folder in STATE_ROOT.iterdir() if folder.is_dir() and _is_live(folder))
+
+
+def sweep() -> None:
+    """Clear away what dead runners left: their state folders (their processes are gone already)."""
+    if STATE_ROOT.exists() and os.access(STATE_ROOT, os.W_OK):
+        with _registry_lock():
+            _remove_dead()
+
+
+def check_machine() -> None:
+    """EnvironmentProblem unless this process may start a lab here."""
+    if os.geteuid() != 0:
+        raise EnvironmentProblem("a lab needs root: use sudo, or --lab-kernel, which runs a batch verb without root")
+    missing = {package for program, package in REQUIRED_PROGRAMS.items() if shutil.which(program) is None}
+    if missing:
+        raise EnvironmentProblem(f"packages are missing: {', '.join(sorted(missing))}; run `make setup`")
+
+
+def check_name(name: str) -> None:
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"lab name {name!r} is not lower-case letters, digits and dashes (at most 31)")
+
+
+def lab_hosts(nodes: int = 3) -> list[str]:
+    """Names of the hosts that every lab has."""
+    return [host.name for host in static_hosts(tuple(range(1, nodes + 1)))]
+
+
+@contextmanager
+def _listening_socket(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} of this machine cannot be used ({error.strerror}); choose another --port"
+            ) from error
+        listener.listen(1024)
+        yield listener
+
+
+@contextmanager
+def _registry_lock() -> Iterator[None]:
+    """Keeps a sweep from taking a folder that its owner has made and not locked yet."""
+    fd = os.open(STATE_ROOT, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_dead() -> None:
+    for folder in STATE_ROOT.iterdir():
+        if folder.is_dir() and not _is_live(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_live(folder: Path) -> bool:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False

@@ -1,0 +1,208 @@
+"""Nodes and sandboxes as Mininet sees them: a Switch with an OVS of its own, a Host on its bridge.
+
+Mininet's own OVSSwitch shares the machine's one OVS; a node of this testbed is a machine of its own,
+with its own ovsdb-server, ovs-vswitchd, conntrack and CPU account.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mininet.net
+import mininet.util
+from mininet.link import Intf, Link
+from mininet.node import Host, Switch
+
+from testbed import addressing
+from testbed.errors import LabError
+from testbed.network.namespace import (
+    bring_up,
+    call_within,
+    configure_interface,
+    open_netns,
+    set_sysctl,
+    transmit_checksums_off,
+)
+from testbed.network.supervisor import ProcessSpec
+
+# Mininet would raise the limit of open files to a million, and every fork of a program that closes
+# all possible descriptors would then take seconds instead of milliseconds.
+mininet.net.fixLimits = mininet.util.fixLimits = lambda: None
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+HOST_SYSCTLS: dict[str, str | int] = {
+    "net.ipv6.conf.all.disable_ipv6": 1,
+    "net.ipv6.conf.default.disable_ipv6": 1,
+    # Without random timestamp offsets and with room for reuse, tens of thousands of consecutive
+    # connections to one vIP go through; otherwise SYNs meet stale TIME_WAIT state and hang for seconds.
+    "net.ipv4.tcp_timestamps": 2,
+    "net.ipv4.tcp_tw_reuse": 1,
+    "net.ipv4.ip_local_port_range": "10000 65535",
+    "net.core.somaxconn": 4096,
+}
+USERSPACE_SYSCTLS: dict[str, str | int] = {
+    # Larger windows overrun the packet sockets of the userspace datapath.
+    "net.ipv4.tcp_rmem": "4096 65536 131072",
+    "net.ipv4.tcp_wmem": "4096 16384 131072",
+}
+
+
+class OvsNode(Switch):  # type: ignore[misc]
+    """One cluster machine: a network namespace with its own OVS and one bridge, "s<number>"."""
+
+    def __init__(self, name: str, number: int, datapath: str, state_folder: Path, **params: Any) -> None:
+        params["inNamespace"] = True
+        super().__init__(name, dpid=f"{number:016x}", **params)
+        self.number = number
+        self.datapath = datapath
+        self.run_folder = state_folder / "ovs" / name
+        self.netns = open_netns(self.pid)
+
+    def processes(self, logs: Path) -> list[ProcessSpec]:
+        """The daemons of this node's OVS, database first."""
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        database = self.run_folder / "conf.db"
+        if not database.exists():
+            _run("ovsdb-tool", "create", str(database), SCHEMA)
+        inside = ("nsenter", f"--net=/proc/{self.pid}/ns/net", "env", f"OVS_RUNDIR={self.run_folder}")
+        common = ("-vconsole:off", "-vsyslog:off", "-vfile:info", "--pidfile", "--overwrite-pidfile")
+        socket = self.run_folder / "db.sock"
+        return [
+            ProcessSpec(
+                f"{self.name}-ovsdb",
+                (*inside, "ovsdb-server", str(database), f"--remote=punix:{socket}", *common,
+                 f"--log-file={logs / f'{self.name}-ovsdb.log'}"),
+            ),
+            ProcessSpec(
+                self.name,
+                (*inside, "ovs-vswitchd", f"unix:{socket}", *common, f"--log-file={logs / f'{self.name}.log'}"),
+            ),
+        ]  # fmt: skip
+
+    def configure(self) -> None:
+        """Make the bridge. The daemons must be running."""
+        self.vsctl("--no-wait", "init")
+        call_within(self.netns, self._prepare_namespace)
+        self.vsctl(
+            "--", "--may-exist", "add-br", self.name,
+            "--", "set", "bridge", self.name,
+            f"datapath_type={'netdev' if self.datapath == 'userspace' else 'system'}",
+            "fail_mode=secure",
+            "protocols=OpenFlow13",
+            f"other-config:datapath-id={self.number:016x}",
+            "other-config:disable-in-band=true",
+            "--", "set-controller", self.name, f"tcp:{addressing.CONTROL_PLANE_IP}:{addressing.OPENFLOW_PORT}",
+            # OVS would wait up to 8 s between attempts; a controller that comes back should be found at once.
+            "--", "set", "controller", self.name, "max_backoff=1000",
+        )  # fmt: skip
+
+    def _prepare_namespace(self) -> None:
+        bring_up("lo")
+        set_sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        set_sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        configure_interface("mgmt0", addressing.management_ip(self.number), addressing.MANAGEMENT_PREFIX_LENGTH)
+
+    def add_ports(self, *names: str) -> None:
+        """Give the bridge these interfaces of the node's namespace as ports."""
+        call_within(self.netns, lambda: [bring_up(name) for name in names])
+        arguments: list[str] = []
+        for name in names:
+            arguments += ["--", "--may-exist", "add-port", self.name, name]
+        self.vsctl(*arguments)
+
+    def delete_port(self, name: str) -> None:
+        """Take a port away; OVS would go on listing the port of a sandbox that is gone."""
+        self.vsctl("--if-exists", "del-port", self.name, name)
+
+    def vsctl(self, *arguments: str) -> str:
+        return _run("ovs-vsctl", "-t", "10", *arguments, environment={"OVS_RUNDIR": str(self.run_folder)})
+
+    def attach(self, intf: Any) -> None:
+        self.add_ports(str(intf))
+
+    def start(self, controllers: Any) -> None:
+        """Mininet's hook; the daemons are started by the lab, which also restarts them."""
+
+    def defaultIntf(self) -> None:  # noqa: N802  Mininet's name
+        return None
+
+
+class Sandbox(Host):  # type: ignore[misc]
+    """A Mininet host: the network namespace that an instance, the gateway, the client or a probe runs in."""
+
+    def __init__(self, name: str, **params: Any) -> None:
+        super().__init__(name, **params)
+        self.netns = open_netns(self.pid)
+
+    def configure(self, eip: str, datapath: str) -> None:
+        """Set up lo and eth0 and the kernel parameters of this namespace."""
+
+        def inside() -> None:
+            bring_up("lo")
+            sysctls = HOST_SYSCTLS | (USERSPACE_SYSCTLS if datapath == "userspace" else {})
+            for name, value in sysctls.items():
+                set_sysctl(name, value)
+            configure_interface("eth0", eip, addressing.HOST_PREFIX_LENGTH, addressing.mac(eip))
+            if datapath == "userspace":
+                transmit_checksums_off("eth0")
+
+        call_within(self.netns, inside)
+        interface = self.intf("eth0")
+        interface.ip, interface.prefixLen, interface.mac = eip, str(addressing.HOST_PREFIX_LENGTH), addressing.mac(eip)
+
+    def terminate(self) -> None:
+        # Mininet ends a deleted host twice.
+        if self.netns >= 0:
+            os.close(self.netns)
+            self.netns = -1
+        super().terminate()
+
+
+class SandboxLink(Link):  # type: ignore[misc]
+    """A host's veth pair, made by one command instead of Mininet's four."""
+
+    @classmethod
+    def makeIntfPair(  # noqa: N802  Mininet's name and parameters
+        cls, intfname1: str, intfname2: str, addr1: Any, addr2: Any, node1: Any, node2: Any, **_: Any
+    ) -> None:
+        _run("ip", "link", "add", intfname1, "netns", str(node1.pid), "type", "veth",
+             "peer", intfname2, "netns", str(node2.pid))  # fmt: skip
+
+    def delete(self) -> None:
+        # Deleting one end takes the other away.
+        self.intf2.delete()
+        self.intf1 = self.intf2 = None
+
+
+class TrunkLink(Link):  # type: ignore[misc]
+    """Tells Mininet of a trunk whose interfaces the trunk itself has made."""
+
+    @classmethod
+    def makeIntfPair(cls, *_: Any, **__: Any) -> None:  # noqa: N802
+        return None
+
+    def delete(self) -> None:
+        self.intf1 = self.intf2 = None
+
+
+class PlainIntf(Intf):  # type: ignore[misc]
+    """An interface that is configured by system calls, not by Mininet's shell commands."""
+
+    def config(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    def ifconfig(self, *_: Any) -> str:
+        return ""
+
+
+def _run(*argv: str, environment: dict[str, str] | None = None) -> str:
+    result = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+    )
+    if result.returncode != 0:
+        raise LabError(f"`{' '.join(argv[:6])} …` failed: {result.stderr.strip()}; see the lab's logs folder")
+    return result.stdout

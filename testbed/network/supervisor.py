@@ -1,0 +1,118 @@
+"""Keeps the lab's processes running: starts them, restarts what ends, remembers how often.
+
+It knows nothing of what they do. Everything it starts dies with the lab's PID namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import UsageError
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+HEALTHY_AFTER_S = 10.0
+"""A process that ran this long starts again at once when it ends."""
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """A process to keep running. `fds` stay open in it."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    fds: tuple[int, ...] = ()
+
+
+class Supervised:
+    """One process that is kept running by a thread of its own."""
+
+    def __init__(self, spec: ProcessSpec, logs: Path, folder: Path) -> None:
+        self.spec = spec
+        self.restarts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.on_start: Callable[[], None] | None = None
+        self._log = logs / f"{spec.name}.out"
+        self._folder = folder
+        self._wake = threading.Event()
+        self._started = threading.Event()
+        threading.Thread(target=self._keep, name=f"keep-{spec.name}", daemon=True).start()
+        self._started.wait()
+
+    def restart(self, environment: Mapping[str, str]) -> None:
+        """End the process and start it again with these additions to its environment."""
+        merged = {**self.spec.environment, **environment}
+        self.spec = ProcessSpec(self.spec.name, self.spec.argv, merged, self.spec.fds)
+        before = self.process
+        self._wake.set()
+        if before is not None and before.poll() is None:
+            before.terminate()
+            try:
+                before.wait(5)
+            except subprocess.TimeoutExpired:
+                before.kill()
+        while self.process is before:
+            time.sleep(0.005)
+
+    def describe(self) -> dict[str, Any]:
+        process = self.process
+        running = process is not None and process.poll() is None
+        return {"pid": process.pid if process and running else None, "restarts": self.restarts}
+
+    def _keep(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            started = time.monotonic()
+            with self._log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.spec.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self.spec.environment},
+                    pass_fds=self.spec.fds,
+                    cwd=self._folder,
+                    start_new_session=True,
+                )
+            self._started.set()
+            if self.restarts and self.on_start:
+                self.on_start()
+            self.process.wait()
+            self.restarts += 1
+            lived_s = time.monotonic() - started
+            pause_s = FIRST_PAUSE_S if lived_s > HEALTHY_AFTER_S else min(pause_s * 2, LONGEST_PAUSE_S)
+            self._wake.wait(pause_s)
+            self._wake.clear()
+
+
+class Supervisor:
+    """The lab's processes by name."""
+
+    def __init__(self, logs: Path, folder: Path) -> None:
+        self._logs = logs
+        self._folder = folder
+        self._processes: dict[str, Supervised] = {}
+
+    def start(self, spec: ProcessSpec) -> Supervised:
+        process = Supervised(spec, self._logs, self._folder)
+        self._processes[spec.name] = process
+        return process
+
+    def restart(self, name: str, environment: Mapping[str, str]) -> None:
+        self.named(name).restart(environment)
+
+    def named(self, name: str) -> Supervised:
+        if name not in self._processes:
+            raise UsageError(f"the lab has no component {name!r}; it has {', '.join(sorted(self._processes))}")
+        return self._processes[name]
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return {name: process.describe() for name, process in self._processes.items()}
