@@ -41,6 +41,11 @@ class CalleeUrl:
     namespace: str = ""
     rest: str = ""
 
+    def text(self) -> str:
+        """The URL, by the gateway's usual name."""
+        name = f"{self.function}.{self.namespace}" if self.namespace else self.function
+        return f"http://{GATEWAY_NAMES[0]}:{FUNCTION_PORT}/function/{name}{self.rest}"
+
 
 def parse(value: str) -> tuple[CalleeUrl, ...]:
     """The callee URLs that make up `value`, or () when it is anything else."""

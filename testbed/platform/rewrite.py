@@ -8,6 +8,7 @@ bare name up in the default namespace; nothing else changes. Pure; `testbed.call
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from testbed import callees
 from testbed.addressing import FUNCTION_PORT
@@ -51,7 +52,7 @@ def environment(values: Mapping[str, str], namespace: str, route: Route, vips: M
         return f"http://{vips[url.function]}:{FUNCTION_PORT}{url.rest}"
 
     def qualified(url: CalleeUrl) -> str:
-        return f"http://gateway.openfaas:{FUNCTION_PORT}/function/{url.function}.{url.namespace or namespace}{url.rest}"
+        return replace(url, namespace=url.namespace or namespace).text()
 
     replacement = direct if route is Route.DIRECT else qualified
     return {variable: callees.replace(value, replacement) or "" for variable, value in values.items()}

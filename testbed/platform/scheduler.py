@@ -13,8 +13,8 @@ from ipaddress import IPv4Address
 from testbed import addressing
 from testbed.errors import PlatformError
 from testbed.model import Function, Instance, Phase
+from testbed.stack import NODE_ANNOTATION
 
-NODE_ANNOTATION = "directfaas/node"
 CONTROL_NODE = 1
 
 
@@ -85,7 +85,7 @@ def _worst(instances: Sequence[Instance], count: int) -> list[Instance]:
     left, chosen = list(instances), []
     for _ in range(max(0, min(count, len(left)))):
         on_node = Counter(instance.node for instance in left)
-        worst = max(left, key=lambda one: (one.phase is not Phase.READY, on_node[one.node], serial(one.id)))  # noqa: B023
+        worst = max(left, key=lambda one: (one.phase is not Phase.READY, on_node[one.node], serial(one.id)))
         left.remove(worst)
         chosen.append(worst)
     return chosen
@@ -99,7 +99,7 @@ def serial(instance_id: str) -> int:
 def _choose_nodes(
     function: Function, instances: Sequence[Instance], nodes: Sequence[int], load: Mapping[int, int], count: int
 ) -> tuple[int, ...]:
-    """Round the annotation's list; without one, the worker with the fewest of this function's, then of all, instances."""
+    """Round the annotation's list; without one, the worker with the fewest instances of this function, then of all."""
     annotation = function.annotations.get(NODE_ANNOTATION, "")
     candidates = allowed_nodes(annotation, nodes)
     own, total = Counter(instance.node for instance in instances), Counter(load)

@@ -1,0 +1,122 @@
+"""Images: a function's handler and its language's template, copied into one folder to run from.
+
+It stands for `faas-cli build` and the registry; nothing is compiled or downloaded. A build lies in
+`.builds/<image>-<digest of its content>` and the image's name is a symbolic link to it, so that
+another build of the same image replaces it in one step while running instances keep theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from testbed.errors import EnvironmentProblem, StackError
+from testbed.model import Application, FunctionSpec
+
+_BUILDS = ".builds"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template.yml: `fprocess` is the command, run in the image's folder."""
+
+    language: str
+    fprocess: str
+    handler_folder: str = "function"
+
+
+def read_template(folder: Path) -> Template:
+    """The template.yml in a template's or an image's folder; raises StackError when it cannot be used."""
+    file = folder / "template.yml"
+    try:
+        data = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise StackError(f"{file} is missing; a template needs it to say how its functions are started") from None
+    except yaml.YAMLError as error:
+        raise StackError(f"{file} is not YAML ({error.__class__.__name__}); mend it") from None
+    if not isinstance(data, dict) or not isinstance(data.get("fprocess"), str) or not data["fprocess"].strip():
+        raise StackError(
+            f'{file} has no "fprocess"; give it the command that starts the function, e.g. python index.py'
+        )
+    return Template(
+        str(data.get("language", folder.name)), data["fprocess"], str(data.get("handler_folder") or "function")
+    )
+
+
+def folder_name(image: str) -> str:
+    """The name of an image's folder in the images folder."""
+    return re.sub(r"[/:]", "_", image)
+
+
+def build_of(images_dir: Path, image: str) -> str:
+    """The build that `image` stands for now, or "" when it was never built."""
+    folder = images_dir / folder_name(image)
+    return folder.resolve().name if (folder / "template.yml").is_file() else ""
+
+
+def build(application: Application, templates_dir: Path, images_dir: Path) -> dict[str, str]:
+    """Build every image of the application; returns image -> build. A build that exists is not made again.
+
+    Raises StackError when two functions give one image different content, EnvironmentProblem when
+    the folder cannot be written.
+    """
+    images_dir.mkdir(parents=True, exist_ok=True)
+    made: dict[str, str] = {}
+    for function in application.functions:
+        try:
+            one = _build_one(function, templates_dir / function.language, images_dir)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"image {function.image} could not be built in {images_dir}: {error.strerror or error}; "
+                "make room or permission there and deploy again"
+            ) from error
+        if made.setdefault(function.image, one) != one:
+            raise StackError(
+                f"image {function.image} of function {function.name} is also that of another function with another "
+                "handler; give each its own image name"
+            )
+    return made
+
+
+def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> str:
+    template = read_template(template_dir)
+    name = folder_name(function.image)
+    (images_dir / _BUILDS).mkdir(exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=images_dir / _BUILDS))
+    try:
+        staging.chmod(0o755)
+        ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "node_modules/.cache")
+        shutil.copytree(template_dir, staging, dirs_exist_ok=True, ignore=ignore)
+        shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
+        target = images_dir / _BUILDS / f"{name}-{_digest(staging)}"
+        if not target.exists():
+            staging.rename(target)
+        _point(images_dir / name, target)
+        return target.name
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _point(link: Path, target: Path) -> None:
+    """Make `link` a symbolic link to `target` in one step."""
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target.relative_to(link.parent))
+    fresh.replace(link)
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            executable = path.stat().st_mode & 0o111
+            digest.update(f"{path.relative_to(folder)}\0{bool(executable)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
