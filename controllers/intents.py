@@ -1,0 +1,294 @@
+"""Intents: what the cluster's state means for the network, before any switch is thought of.
+
+Who is there (workloads with a vIP and ready endpoints), which port proves whose identity, and which
+calls are allowed. `intents` derives them from a whole state; `IntentIndex` keeps them up to date
+event by event and says what changed. Both use the same rules. Pure; knows no tables or rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed import addressing
+from testbed.model import ClusterState, Function, Host, Instance, Phase, Role, Route
+
+Call = tuple[int, int]
+"""(caller's workload id, callee's workload id); the port is always addressing.FUNCTION_PORT over TCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where new connections to a workload may go. `name` is an instance id or a host's name."""
+
+    name: str
+    node: int
+    eip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A function or host, callable or not. Endpoints are the ready ones, ordered by eIP."""
+
+    id: int
+    name: str
+    vip: str
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A switch port and whose it is. It exists in every phase: a draining instance still speaks."""
+
+    name: str
+    workload: int
+    node: int
+    eip: str
+
+
+@dataclass(frozen=True)
+class Intents:
+    """Everything the rows express. Workloads by id, ports by eIP."""
+
+    workloads: Mapping[int, Workload]
+    ports: Mapping[str, Port]
+    calls: frozenset[Call]
+
+    def to_json(self) -> dict[str, Any]:
+        """For people: names instead of ids, sorted."""
+        name = {id_: workload.name for id_, workload in self.workloads.items()}
+        return {
+            "workloads": [
+                {
+                    "id": w.id,
+                    "name": w.name,
+                    "vip": w.vip,
+                    "endpoints": [{"name": e.name, "node": e.node, "eip": e.eip} for e in w.endpoints],
+                }
+                for w in sorted(self.workloads.values(), key=lambda w: w.id)
+            ],
+            "ports": [
+                {
+                    "owner": p.name,
+                    "workload": name[p.workload],
+                    "node": p.node,
+                    "eip": p.eip,
+                    "mac": addressing.mac(p.eip),
+                    "port": addressing.port_name(p.eip),
+                }
+                for p in sorted(self.ports.values(), key=lambda p: (p.node, p.name))
+            ],
+            "calls": [{"caller": a, "callee": b} for a, b in sorted((name[a], name[b]) for a, b in self.calls)],
+        }
+
+
+# The rules. Nothing else is allowed.
+
+
+def host_calls(hosts: Iterable[Host]) -> Iterator[Call]:
+    """The client calls the gateway and every probe; probes call each other."""
+    hosts = list(hosts)
+    for caller in hosts:
+        for callee in hosts:
+            if caller is callee:
+                continue
+            if (caller.role, callee.role) in _HOST_CALLS:
+                yield caller.id, callee.id
+
+
+_HOST_CALLS = {(Role.CLIENT, Role.GATEWAY), (Role.CLIENT, Role.PROBE), (Role.PROBE, Role.PROBE)}
+
+
+def function_calls(state: ClusterState, function: Function) -> Iterator[Call]:
+    """The calls that exist because of this function: those it makes, and the gateway's to it.
+
+    On the direct route a function reaches what its `calls` name in its own namespace, and the gateway
+    reaches ingress functions only. On the gateway route both go through the gateway, and a function
+    reaches nothing else.
+    """
+    gateways = [host.id for host in state.hosts.values() if host.role is Role.GATEWAY]
+    if state.route(function.namespace) is Route.GATEWAY:
+        for gateway in gateways:
+            yield gateway, function.id
+            yield function.id, gateway
+        return
+    if function.ingress:
+        for gateway in gateways:
+            yield gateway, function.id
+    for name in function.calls:
+        callee = state.functions.get(f"{name}.{function.namespace}")
+        if callee is not None and callee.id != function.id:
+            yield function.id, callee.id
+
+
+def host_workload(host: Host) -> Workload:
+    return Workload(host.id, host.name, addressing.vip(host.id), (Endpoint(host.name, host.node, host.eip),))
+
+
+def function_workload(function: Function, instances: Iterable[Instance]) -> Workload:
+    """Only READY instances receive new calls."""
+    ready = sorted((i for i in instances if i.phase is Phase.READY), key=lambda i: i.eip)
+    return Workload(function.id, function.full_name, function.vip, tuple(Endpoint(i.id, i.node, i.eip) for i in ready))
+
+
+def intents(state: ClusterState) -> Intents:
+    """All intents of a state, from nothing."""
+    return IntentIndex(state).intents()
+
+
+@dataclass
+class Touched:
+    """What changed between two states."""
+
+    ports: dict[str, tuple[Port | None, Port | None]] = field(default_factory=dict)
+    workloads: set[int] = field(default_factory=set)
+    added: set[Call] = field(default_factory=set)
+    removed: set[Call] = field(default_factory=set)
+
+
+class IntentIndex:
+    """Intents kept current. The cost of an event is that of the objects it touches, not of the cluster."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._build(state)
+
+    def _build(self, state: ClusterState) -> None:
+        self.state = state
+        self.workloads: dict[int, Workload] = {host.id: host_workload(host) for host in state.hosts.values()}
+        self.ports: dict[str, Port] = {
+            host.eip: Port(host.name, host.id, host.node, host.eip) for host in state.hosts.values()
+        }
+        self._ports_of: dict[int, dict[str, Port]] = {}  # by workload and eIP
+        for port in self.ports.values():
+            self._ports_of.setdefault(port.workload, {})[port.eip] = port
+        self._calls: dict[str, frozenset[Call]] = {"": frozenset(host_calls(state.hosts.values()))}  # by function
+        self._instances: dict[str, dict[str, Instance]] = {}  # by function
+        self._callers: dict[str, set[str]] = {}  # functions that name this one in their calls
+        self._names: dict[str, set[str]] = {}  # functions by namespace
+        self._ids: dict[str, int] = {}  # functions' ids, to notice one that came back under another
+        for instance in state.instances.values():
+            self._instances.setdefault(instance.function_name, {})[instance.id] = instance
+        for name in state.functions:
+            self._set_function(name, Touched())
+            self._set_calls(name, Touched())
+
+    def intents(self) -> Intents:
+        calls = frozenset(call for calls in self._calls.values() for call in calls)
+        return Intents(dict(self.workloads), dict(self.ports), calls)
+
+    def ports_of(self, workload_id: int) -> list[Port]:
+        """All ports of a workload, of instances in every phase."""
+        return list(self._ports_of.get(workload_id, {}).values())
+
+    def load(self, state: ClusterState) -> Touched:
+        """Take a whole state; everything that differs from the one before is touched."""
+        before = self.intents()
+        self._build(state)
+        return _difference(before, self.intents())
+
+    def apply(self, event: Mapping[str, Any]) -> Touched:
+        """Take one event of the apiserver's watch stream."""
+        state = self.state.apply(event)
+        kind = event.get("kind")
+        if event["type"] == "SNAPSHOT" or kind == "host":  # hosts are static: no short way for them
+            return self.load(state)
+        self.state = state
+        touched = Touched()
+        if kind == "instance":
+            self._instance(Instance.from_json(event["object"]), event["type"] == "PUT", touched)
+        elif kind == "function":
+            name = Function.from_json(event["object"]).full_name
+            self._set_function(name, touched)
+            for affected in (name, *self._callers.get(name, ())):
+                self._set_calls(affected, touched)
+        elif kind == "deployment":
+            for name in self._names.get(event["object"]["namespace"], ()):
+                self._set_calls(name, touched)
+        return touched
+
+    def _instance(self, instance: Instance, present: bool, touched: Touched) -> None:
+        of_function = self._instances.setdefault(instance.function_name, {})
+        before = of_function.pop(instance.id, None)
+        if before is not None and (before.eip != instance.eip or not present):
+            self._set_port(before, None, touched)
+        if present:
+            of_function[instance.id] = instance
+        function = self.state.functions.get(instance.function_name)
+        if function is None:
+            return
+        if present:
+            self._set_port(instance, function, touched)
+        self._set_workload(function.id, function_workload(function, of_function.values()), touched)
+
+    def _set_function(self, name: str, touched: Touched) -> None:
+        """Bring one function's workload and ports in line with the state."""
+        function = self.state.functions.get(name)
+        instances = self._instances.get(name, {})
+        old_id = self._ids.get(name)
+        if old_id is not None and (function is None or function.id != old_id):
+            self._set_workload(old_id, None, touched)
+            del self._ids[name]
+        if function is not None:
+            self._ids[name] = function.id
+            self._names.setdefault(function.namespace, set()).add(name)
+            self._set_workload(function.id, function_workload(function, instances.values()), touched)
+            for callee in function.calls:
+                self._callers.setdefault(f"{callee}.{function.namespace}", set()).add(name)
+        for instance in instances.values():
+            self._set_port(instance, function, touched)
+
+    def _set_calls(self, name: str, touched: Touched) -> None:
+        function = self.state.functions.get(name)
+        before = self._calls.pop(name, frozenset())
+        after = frozenset(function_calls(self.state, function)) if function else frozenset()
+        if after:
+            self._calls[name] = after
+        # A call taken away and given back by two steps of one event is no change.
+        for call in after - before:
+            touched.removed.discard(call) if call in touched.removed else touched.added.add(call)
+        for call in before - after:
+            touched.added.discard(call) if call in touched.added else touched.removed.add(call)
+
+    def _set_workload(self, workload_id: int, workload: Workload | None, touched: Touched) -> None:
+        if self.workloads.get(workload_id) == workload:
+            return
+        touched.workloads.add(workload_id)
+        if workload is None:
+            del self.workloads[workload_id]
+        else:
+            self.workloads[workload_id] = workload
+
+    def _set_port(self, instance: Instance, function: Function | None, touched: Touched) -> None:
+        """The instance's port is its function's; without a function it has none."""
+        eip = instance.eip
+        before = self.ports.get(eip)
+        after = Port(instance.id, function.id, instance.node, eip) if function else None
+        if before == after or (after is None and before is not None and before.name != instance.id):
+            return  # the latter: the eIP has a new owner already
+        first = touched.ports[eip][0] if eip in touched.ports else before
+        touched.ports[eip] = (first, after)
+        if before is not None:
+            self._ports_of[before.workload].pop(eip, None)
+        if after is None:
+            del self.ports[eip]
+        else:
+            self.ports[eip] = after
+            self._ports_of.setdefault(after.workload, {})[eip] = after
+
+
+def _difference(old: Intents, new: Intents) -> Touched:
+    return Touched(
+        ports={
+            eip: (old.ports.get(eip), new.ports.get(eip))
+            for eip in old.ports.keys() | new.ports.keys()
+            if old.ports.get(eip) != new.ports.get(eip)
+        },
+        workloads={
+            id_
+            for id_ in old.workloads.keys() | new.workloads.keys()
+            if old.workloads.get(id_) != new.workloads.get(id_)
+        },
+        added=set(new.calls - old.calls),
+        removed=set(old.calls - new.calls),
+    )

@@ -1,0 +1,153 @@
+"""Reconciliation: desired tables - actual tables -> changes in a safe order, and conntrack to flush.
+
+Works on values that have OpenFlow port numbers already. Pure; who sends the changes, and when, is
+switches.py's and directfaas.py's business.
+
+The order inside one switch's changes: groups before the rows that use them, an instance out of its
+group before its rows go, rows before the groups they used. A row that nobody desires is deleted,
+whoever put it there: the controller owns every flow of its bridges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from controllers import pipeline as p
+from controllers.intents import IntentIndex
+from controllers.rows import Group, Row, RowKey, Tables
+from testbed import addressing
+
+
+@dataclass(frozen=True, slots=True)
+class PutGroup:
+    """Add the group, or replace the buckets of one that exists."""
+
+    group: Group
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PutRow:
+    """Add the row. `keep_counters`: it exists with the same cookie and only its actions change."""
+
+    row: Row
+    keep_counters: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRow:
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteGroup:
+    id: int
+
+
+Change = PutGroup | PutRow | DeleteRow | DeleteGroup
+
+
+def reconcile(desired: Tables, actual: Tables) -> tuple[Change, ...]:
+    """The changes that turn `actual` into `desired`, in a safe order; none where they agree."""
+    return changes(
+        desired, actual, desired.rows.keys() | actual.rows.keys(), desired.groups.keys() | actual.groups.keys()
+    )
+
+
+def changes(desired: Tables, actual: Tables, rows: Iterable[RowKey], groups: Iterable[int]) -> tuple[Change, ...]:
+    """`reconcile`, looking only at the rows and groups named."""
+    put_groups, delete_groups = _group_changes(desired, actual, groups)
+    put_rows: list[Change] = []
+    delete_rows: list[Change] = []
+    for key in sorted(rows, key=_downstream_first):
+        want, have = desired.rows.get(key), actual.rows.get(key)
+        if want is None and have is not None:
+            delete_rows.append(DeleteRow(have))
+        elif want is not None and want != have:
+            put_rows.append(PutRow(want, keep_counters=have is not None and have.cookie == want.cookie))
+    return (*put_groups, *put_rows, *reversed(delete_rows), *delete_groups)
+
+
+def _downstream_first(key: RowKey) -> tuple[int, int, str]:
+    """Rows come from the last table to the first, and go the other way: no packet meets half a path."""
+    return -key.table, -key.priority, str(key.match)
+
+
+def _group_changes(desired: Tables, actual: Tables, groups: Iterable[int]) -> tuple[list[Change], list[Change]]:
+    put: list[Change] = []
+    delete: list[Change] = []
+    for group_id in sorted(groups):
+        want, have = desired.groups.get(group_id), actual.groups.get(group_id)
+        if want is None and have is not None:
+            delete.append(DeleteGroup(group_id))
+        elif want is not None and want != have:
+            put.append(PutGroup(want, exists=have is not None))
+    return put, delete
+
+
+def apply(tables: Tables, ordered: Iterable[Change]) -> None:
+    """What a switch does with the changes; keeps the controller's own picture of it current."""
+    for change in ordered:
+        match change:
+            case PutGroup(group, _):
+                tables.groups[group.id] = group
+            case PutRow(row, _):
+                tables.rows[row.key] = row
+            case DeleteRow(row):
+                tables.rows.pop(row.key, None)
+            case DeleteGroup(group_id):
+                tables.groups.pop(group_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Forget the connections of node `node`'s zone that match every address given.
+
+    `source`, `destination`: as the opener of the connection addressed it. `replier`: who answers, which
+    after NAT is the eIP behind a vIP. `late`: only when every switch has confirmed its changes, because
+    a packet still on its way would commit the connection again.
+    """
+
+    node: int
+    source: str | None = None
+    destination: str | None = None
+    replier: str | None = None
+    late: bool = False
+
+
+def flushes(node: int, ordered: Iterable[Change], index: IntentIndex) -> tuple[Flush, ...]:
+    """Connections that node `node`'s deleted rows had admitted.
+
+    Read off the deleted rows, not off events, so that a controller that was away meanwhile flushes too.
+    A port that left takes all connections from and to its eIP with it, on every node, before the eIP is
+    given to somebody else. A call that left takes those of the caller's local ports to the callee.
+    """
+    found: dict[Flush, None] = {}
+    for change in ordered:
+        if not isinstance(change, DeleteRow):
+            continue
+        category, thing = p.category_of(change.row.cookie), p.object_of(change.row.cookie)
+        if category is p.Category.FORWARDING and thing > addressing.MAX_NODE:
+            found |= dict.fromkeys(_of_eip(node, str(IPv4Address(thing)), index.state.nodes))
+        elif category is p.Category.POLICY:
+            found |= dict.fromkeys(_of_call(node, *p.call_of(thing), index))
+    return tuple(found)
+
+
+def _of_eip(home: int, eip: str, nodes: Iterable[int]) -> Iterable[Flush]:
+    for node in nodes:
+        yield Flush(node, source=eip)
+        yield Flush(node, replier=eip)
+    yield Flush(home, source=eip, late=True)
+    yield Flush(home, replier=eip, late=True)
+
+
+def _of_call(node: int, caller: int, callee: int, index: IntentIndex) -> Iterable[Flush]:
+    callers = [port for port in index.ports_of(caller) if port.node == node]
+    for port in callers:
+        yield Flush(node, source=port.eip, destination=addressing.vip(callee))
+        for target in index.ports_of(callee):
+            if target.node != node:
+                yield Flush(target.node, source=port.eip, destination=target.eip, late=True)
