@@ -75,7 +75,7 @@ class MeasuringUser(User):
             correct=not answer.error and is_correct(request.expected, answer.body),
         )
         job.results.append(result)
-        self.environment.events.request.fire(
+        self.environment.events.request.fire(  # type: ignore[no-untyped-call]
             request_type="GET",
             name=request.arm,
             response_time=(result.ended_ns - intended_ns) / 1e6,
