@@ -103,9 +103,11 @@ class Daemon:
                 cluster.add_host(**arguments)
                 return None, ()
             case "set_link":
-                return cluster.set_link(arguments["a"], arguments["b"], arguments["settings"]), ()
+                cluster.set_link(arguments["a"], arguments["b"], arguments["settings"])
+                return None, ()
             case "restart":
-                return self.supervisor.restart(arguments["component"], arguments["environment"]), ()
+                self.supervisor.restart(arguments["component"], arguments["environment"])
+                return None, ()
             case "delete_host" | "hosts" | "pid" | "links":
                 return getattr(cluster, operation)(**arguments), ()
         raise LabError(f"the lab's daemon knows no operation {operation!r}; client and daemon differ in version")

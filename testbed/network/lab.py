@@ -25,7 +25,7 @@ from testbed.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
 from testbed.network.daemon import static_hosts
-from testbed.network.namespace import die_with_parent, setns
+from testbed.network.namespace import setns
 
 STATE_ROOT = Path("/run/testbed")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,6 +40,7 @@ REQUIRED_PROGRAMS = {
     "tc": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
 }
 
 
@@ -222,7 +223,7 @@ class _Holder:
                 folder.mkdir()
             except FileExistsError:
                 raise LabError(
-                    f"a lab named {name!r} is running already; use it, end it by `testbed down`, or choose another --name"
+                    f"a lab named {name!r} is running already; use it, end it by `testbed down`, or choose a --name"
                 ) from None
             lock_fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
@@ -237,20 +238,21 @@ class _Holder:
         with (self.folder / "logs" / "lab.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
+                    "setpriv", "--pdeathsig", "KILL",
                     "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc",
                     sys.executable, "-m", "testbed.network.daemon", str(config_path),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[listen_fd], start_new_session=True,
                 env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),
             )  # fmt: skip
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         if not _wait_until(lambda: self.ended() or bool(children.read_text().split()), 10) or self.ended():
             raise LabError("the lab's namespaces could not be made; this machine refuses unshare (try --lab-kernel)")
         self.init_pid = int(children.read_text().split()[0])
         read_end, self._pipe = os.pipe()
+        program = Path(__file__).with_name("janitor.py")
         self._janitor = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("janitor.py")), str(self.folder), str(self.init_pid)],
+            [sys.executable, "-I", "-S", str(program), str(self.folder), str(self.init_pid)],
             stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
         )  # fmt: skip
         os.close(read_end)

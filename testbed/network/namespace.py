@@ -20,7 +20,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFHWADDR = 0x8916, 0x891C, 0x8924
@@ -35,11 +34,6 @@ def setns(namespace_fd: int, kind: int = CLONE_NEWNET) -> None:
     if _libc.setns(namespace_fd, kind) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
-
-
-def die_with_parent(signal_number: int) -> None:
-    """Ask the kernel to signal this process when the thread that started it ends."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal_number)
 
 
 def open_netns(pid: int) -> int:

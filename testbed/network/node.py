@@ -127,7 +127,7 @@ class OvsNode(Switch):  # type: ignore[misc]
     def start(self, controllers: Any) -> None:
         """Mininet's hook; the daemons are started by the lab, which also restarts them."""
 
-    def defaultIntf(self) -> None:  # noqa: N802  Mininet's name
+    def defaultIntf(self) -> None:
         return None
 
 
@@ -166,7 +166,7 @@ class SandboxLink(Link):  # type: ignore[misc]
     """A host's veth pair, made by one command instead of Mininet's four."""
 
     @classmethod
-    def makeIntfPair(  # noqa: N802  Mininet's name and parameters
+    def makeIntfPair(
         cls, intfname1: str, intfname2: str, addr1: Any, addr2: Any, node1: Any, node2: Any, **_: Any
     ) -> None:
         _run("ip", "link", "add", intfname1, "netns", str(node1.pid), "type", "veth",
@@ -182,7 +182,7 @@ class TrunkLink(Link):  # type: ignore[misc]
     """Tells Mininet of a trunk whose interfaces the trunk itself has made."""
 
     @classmethod
-    def makeIntfPair(cls, *_: Any, **__: Any) -> None:  # noqa: N802
+    def makeIntfPair(cls, *_: Any, **__: Any) -> None:
         return None
 
     def delete(self) -> None:

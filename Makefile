@@ -1,0 +1,56 @@
+# The project's commands. Every target sets up what it needs; `make setup` alone is never required.
+.PHONY: setup packages experiment test lint unit lab-tests docs-tests kernel-tests mutants bench lab-kernel clean
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+setup: packages .venv/complete build/delay_element
+
+packages:
+	@$(SUDO) vagrant/packages.sh
+
+.venv/complete: setup.py constraints.txt vagrant/environment.sh | packages
+	vagrant/environment.sh
+	touch $@
+
+build/delay_element: testbed/network/delay_element.c | packages
+	mkdir -p build
+	gcc -O2 -Wall -Wextra -Werror -o $@.new $<
+	mv $@.new $@
+
+experiment: setup
+	$(SUDO) $(PYTHON) -m testbed.run experiment
+
+# lint, unit tests, lab tests on this machine's datapath, the README's commands, and the kernel datapath
+test: setup lint unit lab-tests docs-tests kernel-tests
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check --quiet .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+unit: setup
+	$(PYTHON) -m pytest tests/unit
+
+lab-tests: setup
+	$(SUDO) $(PYTHON) -m pytest tests/lab
+
+docs-tests: setup
+	$(SUDO) $(PYTHON) -m pytest tests/docs
+
+kernel-tests: setup lab-kernel
+	$(PYTHON) -m pytest tests/kernel
+
+mutants: setup
+	$(SUDO) $(PYTHON) -m tests.mutants
+
+bench: setup
+	$(SUDO) $(PYTHON) -m bench
+
+lab-kernel: setup
+	$(PYTHON) -m testbed.labkernel.build
+
+clean:
+	rm -rf build .venv .cache

@@ -1,0 +1,46 @@
+"""What several verbs share: the lab they speak to, and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from testbed.network.lab import DEFAULT_NAME, Lab
+from testbed.platform.client import Platform
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+lab_option = click.option("--name", "lab_name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+namespace_option = click.option(
+    "--namespace", "-n", default="openfaas-fn", show_default=True, help="Namespace, that is: the tenant."
+)
+datapath_option = click.option(
+    "--datapath", type=click.Choice(["kernel", "userspace"]), help="OVS datapath; by default what this machine has."
+)
+
+
+def platform_of(lab: Lab) -> Platform:
+    """The lab's control plane. The calling process is in the lab's network from here on."""
+    lab.enter()
+    return Platform(lab)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on the terminal; numbers stand to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[str(cell) for cell in row])
+    Console(soft_wrap=False).print(table)

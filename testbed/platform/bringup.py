@@ -1,0 +1,67 @@
+"""Starts a lab and waits until its control plane answers: apiserver, controller with every switch, gateway."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import requests
+
+from testbed import addressing
+from testbed.errors import LabError
+from testbed.network.lab import Lab
+from testbed.network.namespace import call_within
+
+ANSWER_TIMEOUT_S = 120.0
+
+
+def start_lab(**options: Any) -> Lab:
+    """`Lab.start(**options)`, returned when it is ready for deployments. Errors leave nothing behind."""
+    lab = Lab.start(**options)
+    try:
+        await_control_plane(lab)
+    except BaseException:
+        lab.stop()
+        raise
+    return lab
+
+
+def await_control_plane(lab: Lab, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    """Wait until every part of the control plane answers. LabError names the one that does not."""
+    deadline = time.monotonic() + timeout_s
+    namespace = lab.client.netns("root")
+    try:
+        while True:
+            silent = call_within(namespace, _first_silent_part) or _silent_gateway(lab)
+            if silent is None:
+                return
+            if time.monotonic() > deadline:
+                logs = lab.state_folder / "logs" / f"{silent}.out"
+                tail = "\n".join(logs.read_text(errors="replace").splitlines()[-10:]) if logs.exists() else ""
+                raise LabError(f"the {silent} did not answer within {timeout_s:.0f} s; the end of its log:\n{tail}")
+            time.sleep(0.03)
+    finally:
+        os.close(namespace)
+
+
+def _first_silent_part() -> str | None:
+    if _get(f"{addressing.APISERVER_URL}/healthz") is None:
+        return "apiserver"
+    version = _get(f"{addressing.CONTROLLER_URL}/version")
+    if version is None or version.json()["applied"] < 0:
+        return "controller"
+    switches = version.json()["switches"].values()
+    return None if switches and all(switch["connected"] for switch in switches) else "controller"
+
+
+def _silent_gateway(lab: Lab) -> str | None:
+    return "gateway" if _get(f"{lab.gateway_url}/healthz") is None else None
+
+
+def _get(url: str) -> requests.Response | None:
+    try:
+        answer = requests.get(url, timeout=2)
+    except requests.RequestException:
+        return None
+    return answer if answer.ok else None

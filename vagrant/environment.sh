@@ -1,0 +1,21 @@
+#!/bin/bash
+# Makes .venv on the distribution's python3 (whose packages include Mininet), with every version pinned.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+/usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: /usr/bin/python3 is older than 3.11, which the pinned packages need; use Debian 12 or Ubuntu 24.04, or newer" >&2
+    exit 3
+}
+[ -x .venv/bin/pip ] || /usr/bin/python3 -m venv --system-site-packages .venv
+pip=(.venv/bin/pip --disable-pip-version-check --quiet)
+
+# Ryu 4.34 builds only with a setuptools older than 68 and without build isolation.
+"${pip[@]}" install 'setuptools<68' wheel pbr -c constraints.txt
+"${pip[@]}" install --no-build-isolation ryu==4.34 -c constraints.txt
+"${pip[@]}" install --no-build-isolation --editable '.[dev]' -c constraints.txt
+# Mininet comes from the distribution; without it nothing works, so say it here and not later.
+.venv/bin/python -c 'import mininet.net, ryu.base.app_manager' 2>/dev/null || {
+    echo "setup: the environment cannot import mininet and ryu; remove .venv and run make setup again" >&2
+    exit 3
+}
