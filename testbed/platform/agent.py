@@ -1,0 +1,143 @@
+"""The node agent: runs the instances that the apiserver wants on one node.
+
+It stands for the kubelet. It follows the apiserver's watch, has one keeper (`agent_instance`) for
+each instance of its node, and clears away what an earlier agent left. It decides neither how many
+instances there are nor where. Run as `python -m testbed.platform.agent --node N --apiserver URL
+--controller URL --lab-socket PATH --images DIR --logs DIR`; TESTBED_STATE is the lab's state folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import LabError
+from testbed.model import ClusterState, Instance
+from testbed.network.client import LabClient
+from testbed.platform.agent_control import Away, ControlPlane
+from testbed.platform.agent_instance import InstanceKeeper, NodeServices, Sandboxes
+from testbed.platform.agent_process import FunctionProcess
+
+log = logging.getLogger("agent")
+
+RECONNECT_S = 0.2
+
+
+class Agent:
+    """The instances of one node. `follow` is its main loop."""
+
+    def __init__(self, node: int, lab: Sandboxes, control: ControlPlane, images: Path, logs: Path, pids: Path) -> None:
+        self._node = node
+        self._control = control
+        self._state = ClusterState(version=-1)
+        self._keepers: dict[str, InstanceKeeper] = {}
+        self._lock = threading.Lock()
+        self._cleared = False
+        pids.mkdir(parents=True, exist_ok=True)
+        self._services = NodeServices(lab, control, lambda: self._state, images, logs, pids)
+
+    def follow(self) -> None:
+        """Follow the apiserver for ever; when it is away, what runs goes on running."""
+        away = False
+        while True:
+            try:
+                for event in self._control.watch(self._state.version):
+                    away = False
+                    self.handle(event)
+            except Away as error:
+                if not away:
+                    log.warning("%s; instances run on", error)
+                away = True
+            time.sleep(RECONNECT_S)
+
+    def handle(self, event: Mapping[str, Any]) -> None:
+        """One line of the watch."""
+        if event["type"] == "HEARTBEAT":
+            return
+        self._state = self._state.apply(event)
+        if event["type"] == "SNAPSHOT" or event["kind"] == "instance":
+            self._reconcile()
+        else:
+            self._wake_waiting()
+        if not self._cleared:
+            self._cleared = True
+            self._clear_left_overs()
+
+    def _reconcile(self) -> None:
+        """A keeper for every instance of this node, and each told what the apiserver says."""
+        wanted = {one.id: one for one in self._state.instances.values() if one.node == self._node}
+        with self._lock:
+            for instance_id, instance in wanted.items():
+                if instance_id in self._keepers:
+                    self._keepers[instance_id].update(instance, self._state.version)
+                else:
+                    self._keep(instance)
+            for instance_id, keeper in self._keepers.items():
+                if instance_id not in wanted:
+                    keeper.forget()
+        self._wake_waiting()
+
+    def _keep(self, instance: Instance) -> None:
+        keeper = InstanceKeeper(instance, self._state.version, self._services, self._finished)
+        self._keepers[instance.id] = keeper
+        keeper.start()
+
+    def _finished(self, instance_id: str) -> None:
+        with self._lock:
+            del self._keepers[instance_id]
+
+    def _wake_waiting(self) -> None:
+        with self._lock:
+            for keeper in self._keepers.values():
+                if keeper.waits_for_callee:
+                    keeper.wake()
+
+    def _clear_left_overs(self) -> None:
+        """Processes and sandboxes that an earlier agent started for instances that exist no more."""
+        for pid_file in self._services.pids.glob("*.pid"):
+            instance_id = pid_file.stem
+            if instance_id in self._state.instances:
+                continue
+            process = FunctionProcess.adopt(pid_file, instance_id)
+            if process:
+                log.info("%s was left by an earlier agent; it is stopped", instance_id)
+                process.stop(0.0)
+                process.close()
+            try:
+                if instance_id in self._services.lab.hosts():
+                    self._services.lab.delete_host(instance_id)
+            except LabError as error:
+                log.warning("the sandbox of %s stays: %s", instance_id, error)
+                continue
+            pid_file.unlink(missing_ok=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="testbed.platform.agent", description=__doc__)
+    parser.add_argument("--node", type=int, required=True)
+    parser.add_argument("--apiserver", required=True, metavar="URL")
+    parser.add_argument("--controller", required=True, metavar="URL")
+    parser.add_argument("--lab-socket", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True, help="folder of built images")
+    parser.add_argument("--logs", type=Path, required=True, help="folder for the instances' output")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    state = Path(os.environ.get("TESTBED_STATE", ".")).resolve()
+    Agent(
+        arguments.node,
+        LabClient(arguments.lab_socket),
+        ControlPlane(arguments.apiserver, arguments.controller),
+        arguments.images,
+        arguments.logs,
+        state / "agents" / f"node{arguments.node}",
+    ).follow()
+
+
+if __name__ == "__main__":
+    main()

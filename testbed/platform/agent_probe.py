@@ -1,0 +1,60 @@
+"""Questions to an instance, asked inside its sandbox's network namespace: is it ready, who is connected.
+
+The probe is a bare socket rather than an HTTP library: it is made several times a second for each
+instance, on the machine whose latencies are being measured.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from testbed.addressing import FUNCTION_PORT
+from testbed.network.namespace import within
+
+_REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+_ESTABLISHED = "01"
+
+
+def is_ready(netns: int, timeout_s: float) -> bool:
+    """Whether GET /_/ready is answered with 200 within the time."""
+    deadline = time.monotonic() + timeout_s
+    with within(netns):
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)  # it stays in this namespace
+    with connection:
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(("127.0.0.1", FUNCTION_PORT))
+            connection.sendall(_REQUEST)
+            return _status(connection, deadline) == b"200"
+        except OSError:
+            return False
+
+
+def established_connections(netns: int, port: int = FUNCTION_PORT) -> int:
+    """How many established TCP connections to `port` there are in the namespace."""
+    with within(netns):
+        tables = [Path(f"/proc/thread-self/net/{name}").read_text() for name in ("tcp", "tcp6") if _exists(name)]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return sum(row[3] == _ESTABLISHED and int(row[1].rpartition(":")[2], 16) == port for row in rows)
+
+
+def _exists(name: str) -> bool:
+    return Path(f"/proc/thread-self/net/{name}").exists()
+
+
+def _status(connection: socket.socket, deadline: float) -> bytes:
+    """The status code of an HTTP answer, b"" when there is none before the deadline."""
+    answer = b""
+    while b"\r\n" not in answer:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            return b""
+        connection.settimeout(remaining_s)
+        part = connection.recv(4096)
+        if not part:
+            return b""
+        answer += part
+    words = answer.split(b" ", 2)
+    return words[1] if len(words) > 1 else b""

@@ -1,0 +1,128 @@
+"""One function process: started in a sandbox's network namespace, watched, adopted after a restart, ended.
+
+The process writes its own pid into a file before it becomes the function, so that there is no moment
+at which the node agent can die and leave a process that its successor does not find. Whether it is
+ready, and when it should run, are decided elsewhere (`agent_probe`, `agent_instance`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import LabError
+from testbed.network.namespace import within
+
+INSTANCE_VARIABLE = "INSTANCE_ID"
+_BECOME = 'echo $$ > "$0" && exec "$@"'
+_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to run, and where. `environment` is the function's own; PATH, HOME and LANG are added."""
+
+    instance_id: str
+    argv: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str]
+    log: Path
+    pid_file: Path
+
+
+class FunctionProcess:
+    """A running function process and the group it leads; `fileno` becomes readable when it ends."""
+
+    def __init__(self, pid: int, pidfd: int, child: subprocess.Popen[bytes] | None = None) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+        self._child = child
+        self.started_s = time.monotonic()
+
+    @classmethod
+    def start(cls, launch: Launch, netns: int) -> FunctionProcess:
+        """Start the process in the network namespace `netns`; LabError when that is impossible."""
+        environment = {
+            "PATH": _PATH,
+            "HOME": str(launch.folder),
+            "LANG": "C.UTF-8",
+            **launch.environment,
+            INSTANCE_VARIABLE: launch.instance_id,
+        }
+        launch.log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with launch.log.open("ab") as log, within(netns):  # a child inherits its thread's namespace
+                child = subprocess.Popen(
+                    ("/bin/sh", "-c", _BECOME, str(launch.pid_file), *launch.argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=launch.folder,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise LabError(f"instance {launch.instance_id} could not be started in {launch.folder}: {error}") from error
+        return cls(child.pid, os.pidfd_open(child.pid), child)
+
+    @classmethod
+    def adopt(cls, pid_file: Path, instance_id: str) -> FunctionProcess | None:
+        """The process of an earlier node agent, if it still runs and is this instance's."""
+        try:
+            pid = int(pid_file.read_text())
+            pidfd = os.pidfd_open(pid)
+        except (OSError, ValueError):
+            return None
+        if not _belongs_to(pid, instance_id):  # the number has been given to somebody else
+            os.close(pidfd)
+            return None
+        return cls(pid, pidfd)
+
+    def fileno(self) -> int:
+        return self._pidfd
+
+    def ended(self, timeout_s: float = 0.0) -> bool:
+        """Whether the process has ended, or does so within the time."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        code = self._child.poll() if self._child else None
+        if code is None:
+            return "ended"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after `grace_s`, to the whole group; returns when the process has ended."""
+        self._signal(signal.SIGTERM)
+        self.ended(grace_s)
+        self._signal(signal.SIGKILL)  # also for what the function may have left in its group
+        self.ended(5.0)
+
+    def close(self) -> None:
+        """Forget an ended process."""
+        os.close(self._pidfd)
+        if self._child:
+            self._child.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # nobody of the group is left
+            os.killpg(self.pid, number)
+
+
+def _belongs_to(pid: int, instance_id: str) -> bool:
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{INSTANCE_VARIABLE}={instance_id}".encode() in variables
