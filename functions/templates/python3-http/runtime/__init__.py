@@ -1,0 +1,1 @@
+"""What turns a handler into a server; part of the template, not of the function."""

@@ -1,0 +1,159 @@
+"""The gateway process: `python -m testbed.platform.gateway`, configured by its environment.
+
+Stands for the OpenFaaS gateway. It wires the parts together and ends cleanly on SIGTERM and SIGINT:
+no new connection is taken, running exchanges get DRAIN_S to finish.
+
+    gateway_server    clients         gateway_exchange  one request and its answer
+    gateway_upstream  function pools  gateway_services  which functions there are
+    gateway_routes    where to        gateway_watch     follows the apiserver
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+import uvloop
+
+from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.platform import gateway_metrics
+from testbed.platform.gateway_config import Config, from_environment
+from testbed.platform.gateway_monitor import Monitor
+from testbed.platform.gateway_server import SWEEP_S, Downstream, Gateway, Limits
+from testbed.platform.gateway_services import Services, Upstream
+from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway_watch import Watch
+
+BACKLOG = 4096
+DRAIN_S = 10.0
+
+log = logging.getLogger("gateway")
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run until a signal ends it. Returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    _raise_file_limit()
+    try:
+        config = from_environment(environment)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(config))
+    except TestbedError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    services = Services(lambda vip: _pool(config, vip, config.function_port), config.default_namespace)
+    gateway = _gateway(config, services)
+    watch = Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), services.update)
+    servers = [await loop.create_server(lambda: Downstream(gateway), sock=sock) for sock in _listeners(config)]
+    monitor = await loop.create_server(
+        lambda: Monitor(lambda: gateway_metrics.render(services.metrics(), watch.state.version)),
+        sock=_listener(config.metrics_port),
+    )
+    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(_sweep(gateway))]
+    _tune_collector()
+    log.info("listening on port %d, metrics on %d", config.port, config.metrics_port)
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    for server in (*servers, monitor):
+        server.close()
+    await _drain(gateway)
+
+
+def _gateway(config: Config, services: Services) -> Gateway:
+    limits = Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s)
+    provider = _pool(config, config.apiserver_host, config.apiserver_port, pooled=True)
+    return Gateway(services, Upstream(provider), limits, config.credentials, config.default_namespace)
+
+
+def _pool(config: Config, host: str, port: int, *, pooled: bool | None = None) -> Pool:
+    return Pool(
+        host,
+        port,
+        pooled=config.pooled if pooled is None else pooled,
+        max_idle=config.max_idle_conns_per_host,
+        idle_timeout_s=config.upstream_idle_timeout_s,
+    )
+
+
+def _basic_auth(config: Config) -> bytes:
+    return b"Authorization: Basic %b\r\n" % config.credentials if config.credentials else b""
+
+
+def _listeners(config: Config) -> list[socket.socket]:
+    listeners = [_listener(config.port)]
+    if config.listen_fd is not None:
+        try:
+            inherited = socket.socket(fileno=config.listen_fd)
+            inherited.setblocking(False)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"TESTBED_LISTEN_FD={config.listen_fd} is no listening socket ({error.strerror}); "
+                "pass the number of an inherited one"
+            ) from error
+        inherited.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listeners.append(inherited)
+    return listeners
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    try:
+        listener.bind(("0.0.0.0", port))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"port {port} cannot be listened on ({error.strerror}); end what listens there or set another port"
+        ) from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def _sweep(gateway: Gateway) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        gateway.sweep()
+
+
+async def _drain(gateway: Gateway) -> None:
+    gateway.drain()
+    deadline_s = asyncio.get_running_loop().time() + DRAIN_S
+    while gateway.connections and asyncio.get_running_loop().time() < deadline_s:
+        await asyncio.sleep(0.01)
+    for pool in (*gateway.services.pools(), gateway.provider.pool):
+        pool.close()
+
+
+def _raise_file_limit() -> None:
+    """Every exchange holds two sockets."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _tune_collector() -> None:
+    """Exchanges free themselves by reference count; look for cycles seldom, and not in what stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The gateway's settings, from the environment variables that OpenFaaS's gateway reads.
+
+Additional ones: `apiserver_url`, `gateway_upstream` (pooled or per-call), `upstream_idle_timeout`,
+`metrics_port`, `function_port` (at which functions listen), and `TESTBED_LISTEN_FD` (an inherited
+listening socket to serve besides the port).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from testbed.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
+from testbed.errors import EnvironmentProblem, UsageError
+
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Times in seconds; `credentials` is "user:password" in base64, None without basic auth."""
+
+    apiserver_host: str
+    apiserver_port: int
+    port: int
+    metrics_port: int
+    function_port: int
+    listen_fd: int | None
+    pooled: bool
+    read_timeout_s: float
+    write_timeout_s: float
+    upstream_timeout_s: float
+    upstream_idle_timeout_s: float
+    max_idle_conns_per_host: int
+    credentials: bytes | None
+    default_namespace: str
+
+
+def from_environment(environment: Mapping[str, str]) -> Config:
+    """Read the settings.
+
+    Raises UsageError for a value that cannot be understood and EnvironmentProblem for a missing secret.
+    """
+    provider = urlsplit(environment.get("apiserver_url") or APISERVER_URL)
+    if not provider.hostname:
+        raise UsageError(f"apiserver_url={environment.get('apiserver_url')} is no URL; write http://HOST:PORT")
+    upstream = environment.get("gateway_upstream") or "pooled"
+    if upstream not in ("pooled", "per-call"):
+        raise UsageError(f"gateway_upstream={upstream} is unknown; write pooled or per-call")
+    listen_fd = environment.get("TESTBED_LISTEN_FD")
+    return Config(
+        apiserver_host=provider.hostname,
+        apiserver_port=provider.port or 80,
+        port=_integer(environment, "port", FUNCTION_PORT),
+        metrics_port=_integer(environment, "metrics_port", GATEWAY_METRICS_PORT),
+        function_port=_integer(environment, "function_port", FUNCTION_PORT),
+        listen_fd=_integer(environment, "TESTBED_LISTEN_FD", 0) if listen_fd else None,
+        pooled=upstream == "pooled",
+        read_timeout_s=_seconds(environment, "read_timeout", "65s"),
+        write_timeout_s=_seconds(environment, "write_timeout", "65s"),
+        upstream_timeout_s=_seconds(environment, "upstream_timeout", "60s"),
+        upstream_idle_timeout_s=_seconds(environment, "upstream_idle_timeout", "60s"),
+        max_idle_conns_per_host=_integer(environment, "max_idle_conns_per_host", 1024),
+        credentials=_credentials(environment),
+        default_namespace=environment.get("function_namespace") or "openfaas-fn",
+    )
+
+
+def duration_s(text: str) -> float:
+    """Seconds of an integer ("8") or a Go duration ("1m30s", "500ms"). Raises ValueError."""
+    if re.fullmatch(r"\d+", text):
+        return float(text)
+    parts = _DURATION.findall(text)
+    if not parts or "".join(parts) != text:
+        raise ValueError(text)
+    return sum(float(part[: -len(unit)]) * _UNITS_S[unit] for part in parts for unit in [_unit(part)])
+
+
+def _unit(part: str) -> str:
+    return part.lstrip("0123456789.")
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+    value = environment.get(name) or default
+    try:
+        return duration_s(value)
+    except ValueError:
+        raise UsageError(f"{name}={value} is no duration; write seconds (60) or a Go duration (1m30s)") from None
+
+
+def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name) or str(default)
+    if not value.isdecimal():
+        raise UsageError(f"{name}={value} is no number; write a whole number")
+    return int(value)
+
+
+def _credentials(environment: Mapping[str, str]) -> bytes | None:
+    if (environment.get("basic_auth") or "false").lower() not in ("true", "1"):
+        return None
+    folder = Path(environment.get("secret_mount_path") or "/run/secrets")
+    try:
+        user, password = ((folder / name).read_text().strip() for name in ("basic-auth-user", "basic-auth-password"))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"basic_auth=true, but {error.filename} cannot be read; create it or set secret_mount_path"
+        ) from error
+    return base64.b64encode(f"{user}:{password}".encode())

@@ -1,0 +1,321 @@
+"""One HTTP exchange through the gateway: from a request head to the last byte of its answer.
+
+The downstream connection fills in the request while it arrives and calls `start` once, then
+`request_progress` after every further piece; the upstream connection calls back with the answer.
+Bodies are passed on piece by piece in both directions: what cannot be written yet pauses the side
+that it comes from. Which upstream serves a request is decided in `gateway_server.Gateway.dispatch`.
+"""
+
+from __future__ import annotations
+
+import time
+from random import getrandbits
+from typing import TYPE_CHECKING
+
+from testbed.platform.gateway_routes import Answer
+from testbed.platform.gateway_upstream import UpstreamConnection
+from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, status_line
+
+if TYPE_CHECKING:
+    from testbed.platform.gateway_metrics import FunctionMetrics
+    from testbed.platform.gateway_server import Downstream
+    from testbed.platform.gateway_services import Upstream
+
+CLIENT_GONE = 499
+"""The code under which an invocation is counted whose client went away."""
+MAX_PENDING = 256 * 1024
+"""Bytes of a request body that are kept while the upstream is being connected, or thrown away unread."""
+
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+
+
+class Exchange:
+    """A request and its answer. The request part is written by the downstream connection's parser."""
+
+    __slots__ = (
+        "_answer_begun",
+        "_body_begun",
+        "_head",
+        "_metrics",
+        "_on_timeout",
+        "_on_unreachable",
+        "_own_call_id",
+        "_upstream",
+        "_upstream_for",
+        "body",
+        "call_id",
+        "chunked",
+        "complete",
+        "connection_header",
+        "done",
+        "downstream",
+        "expects_continue",
+        "forwarded_for",
+        "forwarded_host",
+        "host",
+        "http10",
+        "keep_alive",
+        "length",
+        "lines",
+        "method",
+        "pending_bytes",
+        "refusal",
+        "sent",
+        "started_s",
+        "started_unix_ns",
+        "url",
+    )  # fmt: skip
+
+    def __init__(self, downstream: Downstream) -> None:
+        self.downstream = downstream
+        # the request, as it arrives
+        self.url = b""
+        self.method = b""
+        self.lines: list[bytes] = []
+        self.host: bytes | None = None
+        self.length: bytes | None = None
+        self.chunked = False
+        self.connection_header = b""
+        self.call_id = b""
+        self.forwarded_for = False
+        self.forwarded_host = False
+        self.expects_continue = False
+        self.http10 = False
+        self.keep_alive = True
+        self.complete = False
+        self.body: list[bytes] = []
+        self.pending_bytes = 0
+        self.refusal: Answer | None = None
+        # its way through the gateway
+        self.done = False
+        self.started_s = 0.0
+        self.started_unix_ns = 0
+        self._head = b""
+        self._upstream_for: Upstream | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._metrics: FunctionMetrics | None = None
+        self._on_unreachable: Answer | None = None
+        self._on_timeout: Answer | None = None
+        self._own_call_id = False
+        self._body_begun = False
+        self._answer_begun = False
+        self.sent = False
+
+    # Towards the upstream
+
+    def start(self) -> None:
+        """The head is complete and it is this exchange's turn."""
+        self.started_s = time.monotonic()
+        self.started_unix_ns = time.time_ns()
+        self.downstream.gateway.dispatch(self)
+
+    def forward(
+        self,
+        upstream: Upstream,
+        target: bytes,
+        *,
+        on_unreachable: Answer,
+        on_timeout: Answer,
+        metrics: FunctionMetrics | None = None,
+    ) -> None:
+        """Send the request to `upstream`, asking for `target`; the two answers are for its failures."""
+        self._upstream_for = upstream
+        self._on_unreachable = on_unreachable
+        self._on_timeout = on_timeout
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.started += 1
+        self._head = self._request_head(upstream, target)
+        connection = upstream.pool.take()
+        if connection is not None:
+            self.connected(connection)
+        else:
+            upstream.pool.connect(self)
+
+    def _request_head(self, upstream: Upstream, target: bytes) -> bytes:
+        lines = self.lines
+        if not self.call_id:
+            self._own_call_id = True
+            self.call_id = _uuid4()
+        framing = b""
+        if self.length is not None:
+            framing = b"Content-Length: %b\r\n" % self.length
+        elif self.chunked:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        if not self.forwarded_host and self.host:
+            lines.append(b"X-Forwarded-Host: %b\r\n" % self.host)
+        if not self.forwarded_for:
+            lines.append(self.downstream.forwarded_for)
+        return b"%b %b HTTP/1.1\r\n%b%b%bX-Call-Id: %b\r\nX-Start-Time: %d\r\n\r\n" % (
+            self.method, target, upstream.head, b"".join(lines), framing, self.call_id, self.started_unix_ns,
+        )  # fmt: skip
+
+    def request_progress(self) -> None:
+        """More of the request has arrived."""
+        if self._upstream is not None:
+            self._send_body(self._upstream)
+        elif self.pending_bytes > MAX_PENDING:
+            self.downstream.pause_request()
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        if self.done:
+            connection.pool.release(connection)
+            return
+        self._upstream = connection
+        connection.serve(self)
+        if self.expects_continue and not self.complete and not self.body:
+            self.downstream.write(CONTINUE)
+        paused = self.pending_bytes > MAX_PENDING
+        self._send_body(connection, self._head)
+        if paused:
+            self.downstream.resume_request()
+
+    def _send_body(self, connection: UpstreamConnection, head: bytes = b"") -> None:
+        """Head and whatever there is of the body, in one write: two would be two packets."""
+        parts = self.body
+        if self.chunked:
+            parts = [chunk(parts)] if parts else []
+            if self.complete:
+                parts.append(LAST_CHUNK)
+        if self.body:
+            self._body_begun = True
+            self.body = []
+            self.pending_bytes = 0
+        self.sent = self.complete
+        if head:
+            parts.insert(0, head)
+        if parts:
+            connection.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def pause_request(self) -> None:
+        self.downstream.pause_request()
+
+    def resume_request(self) -> None:
+        self.downstream.resume_request()
+
+    def connect_failed(self, error: OSError) -> None:
+        if not self.done and self._on_unreachable is not None:
+            self.answer(self._on_unreachable)
+
+    def upstream_lost(self, connection: UpstreamConnection) -> None:
+        """The connection broke before the answer was complete."""
+        self._upstream = None
+        connection.exchange = None
+        if self.done:
+            return
+        if self._answer_begun:
+            self._finish(connection.status, abort=True)
+        elif self._may_retry(connection) and self._upstream_for is not None:
+            self._upstream_for.pool.connect(self)
+        elif self._on_unreachable is not None:
+            self.answer(self._on_unreachable)
+
+    def _may_retry(self, connection: UpstreamConnection) -> bool:
+        """A pooled connection may have been closed while the request was on its way (RFC 9112, 9.3.1)."""
+        stale = connection.uses > 1 and not connection.answered
+        return stale and self.method in _REPEATABLE and self.complete and not self._body_begun
+
+    def timed_out(self) -> None:
+        if self._answer_begun:
+            self._finish(CLIENT_GONE, abort=True)
+        elif self._on_timeout is not None:
+            self.answer(self._on_timeout)
+
+    # Towards the client
+
+    def response_arrived(self, connection: UpstreamConnection) -> None:
+        """The upstream's answer has progressed: pass on what there is of it."""
+        parts: list[bytes] = []
+        if not self._answer_begun:
+            self._answer_begun = True
+            parts.append(self._response_head(connection))
+        body = connection.body
+        framed = self._frames(connection)
+        if body:
+            connection.body = []
+            if framed:
+                parts.append(chunk(body))
+            else:
+                parts += body
+        if connection.done and framed:
+            parts.append(LAST_CHUNK)
+        if parts:
+            self.downstream.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if connection.done:
+            self._upstream = None
+            connection.pool.release(connection)
+            self._finish(connection.status)
+
+    def _frames(self, connection: UpstreamConnection) -> bool:
+        """Whether the answer is passed on in the chunked coding: its length is unknown, the client knows HTTP/1.1."""
+        return connection.length is None and not self.http10 and not connection.bodiless
+
+    def _response_head(self, connection: UpstreamConnection) -> bytes:
+        framing = b""
+        if connection.length is not None:
+            framing = b"Content-Length: %b\r\n" % connection.length
+        elif not connection.bodiless:
+            if self.http10:
+                self.keep_alive = False
+            else:
+                framing = b"Transfer-Encoding: chunked\r\n"
+        return b"%b%b%b%b%bX-Start-Time: %d\r\n\r\n" % (
+            status_line(connection.status),
+            b"".join(connection.lines),
+            framing,
+            self._persistence(),
+            b"X-Call-Id: %b\r\n" % self.call_id if self._own_call_id else b"",
+            self.started_unix_ns,
+        )
+
+    def _persistence(self) -> bytes:
+        """The Connection header of the answer. An answer that overtakes its request ends the connection."""
+        if not self.complete:
+            self.keep_alive = False
+        if not self.keep_alive:
+            return b"Connection: close\r\n"
+        return b"Connection: keep-alive\r\n" if self.http10 else b""
+
+    def pause_response(self) -> None:
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+
+    def resume_response(self) -> None:
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
+
+    def answer(self, answer: Answer) -> None:
+        """Give an answer of the gateway's own instead of the upstream's."""
+        self._drop_upstream()
+        self._answer_begun = True
+        persistence = self._persistence()
+        headers = [*answer.headers, persistence[:-2]] if persistence else answer.headers
+        self.downstream.write(response(answer.status, answer.body, headers, head_only=self.method == b"HEAD"))
+        self._finish(answer.status)
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        if not self.done:
+            self._drop_upstream()
+            self._finish(CLIENT_GONE, abort=True)
+
+    def _drop_upstream(self) -> None:
+        connection, self._upstream = self._upstream, None
+        if connection is not None:
+            connection.abandon()
+
+    def _finish(self, code: int, *, abort: bool = False) -> None:
+        if self.done:
+            return
+        self.done = True
+        self._drop_upstream()
+        self._upstream_for = None
+        if self._metrics is not None:
+            self._metrics.finished(code, time.monotonic() - self.started_s)
+        self.downstream.exchange_finished(self, abort=abort)
+
+
+def _uuid4() -> bytes:
+    bits = getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | (0x4 << 76 | 0x2 << 62)
+    text = b"%032x" % bits
+    return b"%b-%b-%b-%b-%b" % (text[:8], text[8:12], text[12:16], text[16:20], text[20:])

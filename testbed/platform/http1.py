@@ -1,0 +1,59 @@
+"""HTTP/1.1 as a proxy needs it: status lines, hop-by-hop headers, chunk framing, whole short answers.
+
+Pure functions on bytes. Parsing is httptools' business; sockets are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"trailers",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers that concern one connection only and are never passed on (RFC 9110, 7.6.1)."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BODILESS_STATUS = frozenset({204, 304})
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    """The status line, with its line end."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def nominated(connection: bytes) -> frozenset[bytes]:
+    """The header names that a Connection header's value declares hop-by-hop."""
+    return frozenset(token.strip().lower() for token in connection.split(b",")) - {b"", b"close", b"keep-alive"}
+
+
+def without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """Header lines whose name is not among `names` (lower case)."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def chunk(parts: Sequence[bytes]) -> bytes:
+    """`parts` as one chunk of the chunked coding; nothing when they are empty (that would end the body)."""
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+
+
+def response(status: int, body: bytes = b"", headers: Sequence[bytes] = (), *, head_only: bool = False) -> bytes:
+    """A whole answer. `headers` are "Name: value" without line ends; `head_only` answers a HEAD request."""
+    lines = b"".join(b"%b\r\n" % header for header in headers)
+    head = b"%b%bContent-Length: %d\r\n\r\n" % (status_line(status), lines, len(body))
+    return head if head_only else head + body
