@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,10 @@ class Cluster:
         """Make the nodes and the trunks between them."""
         self.nodes = {number: self._add_node(number) for number in nodes}
         self._await_daemons()
-        for node in self.nodes.values():
-            node.configure()
         for a, b in itertools.combinations(sorted(self.nodes), 2):
             self._add_trunk(a, b)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._configure_node, self.nodes.values()))
 
     # nodes and trunks
 
@@ -96,8 +97,10 @@ class Cluster:
             node_a, node_b, cls=TrunkLink, intfName1=ends[0].name, intfName2=ends[1].name,
             cls1=PlainIntf, cls2=PlainIntf, fast=True,
         )  # fmt: skip
-        node_a.add_ports(ends[0].name)
-        node_b.add_ports(ends[1].name)
+
+    def _configure_node(self, node: OvsNode) -> None:
+        peers = [peer for peer in self.nodes if peer != node.number]
+        node.configure([addressing.trunk_name(node.number, peer) for peer in peers])
 
     def node(self, number: int) -> OvsNode:
         if number not in self.nodes:

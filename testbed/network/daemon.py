@@ -82,7 +82,9 @@ class Daemon:
         platform = PlatformProcesses(config, self.supervisor, static_hosts(config.nodes))
         self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor)
         platform.start_control_plane()
+        self._log("control plane started")
         self.cluster.build(config.nodes)
+        self._log("nodes and trunks stand")
         for host in static_hosts(config.nodes):
             self.cluster.add_host(host.name, host.node, host.eip)
         if config.delay_ms:
@@ -90,6 +92,10 @@ class Daemon:
                 self.cluster.set_link(a, b, {"delay_ms": config.delay_ms})
         self.cluster.join_host_to_management("gateway", addressing.GATEWAY_MANAGEMENT_IP)
         platform.start_gateway(self.cluster.pid("gateway"))
+        self._log("hosts stand, gateway started")
+
+    def _log(self, what: str) -> None:
+        print(f"{time.monotonic() - self.started_monotonic_s:7.3f} s  {what}", flush=True)
 
     def perform(self, operation: str, arguments: dict[str, Any]) -> tuple[Any, tuple[int, ...]]:
         """The result of one operation and the descriptors that go with it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,12 @@ class OvsNode(Switch):  # type: ignore[misc]
             ),
         ]  # fmt: skip
 
-    def configure(self) -> None:
-        """Make the bridge. The daemons must be running."""
-        self.vsctl("--no-wait", "init")
+    def configure(self, ports: list[str]) -> None:
+        """Make the bridge with these ports. The daemons must be running."""
         call_within(self.netns, self._prepare_namespace)
+        call_within(self.netns, lambda: [bring_up(port) for port in ports])
         self.vsctl(
+            "--", "init",
             "--", "--may-exist", "add-br", self.name,
             "--", "set", "bridge", self.name,
             f"datapath_type={'netdev' if self.datapath == 'userspace' else 'system'}",
@@ -95,6 +97,7 @@ class OvsNode(Switch):  # type: ignore[misc]
             "protocols=OpenFlow13",
             f"other-config:datapath-id={self.number:016x}",
             "other-config:disable-in-band=true",
+            *_port_arguments(self.name, ports),
             "--", "set-controller", self.name, f"tcp:{addressing.CONTROL_PLANE_IP}:{addressing.OPENFLOW_PORT}",
             # OVS would wait up to 8 s between attempts; a controller that comes back should be found at once.
             "--", "set", "controller", self.name, "max_backoff=1000",
@@ -109,10 +112,7 @@ class OvsNode(Switch):  # type: ignore[misc]
     def add_ports(self, *names: str) -> None:
         """Give the bridge these interfaces of the node's namespace as ports."""
         call_within(self.netns, lambda: [bring_up(name) for name in names])
-        arguments: list[str] = []
-        for name in names:
-            arguments += ["--", "--may-exist", "add-port", self.name, name]
-        self.vsctl(*arguments)
+        self.vsctl(*_port_arguments(self.name, names))
 
     def delete_port(self, name: str) -> None:
         """Take a port away; OVS would go on listing the port of a sandbox that is gone."""
@@ -197,6 +197,10 @@ class PlainIntf(Intf):  # type: ignore[misc]
 
     def ifconfig(self, *_: Any) -> str:
         return ""
+
+
+def _port_arguments(bridge: str, names: Iterable[str]) -> list[str]:
+    return [word for name in names for word in ("--", "--may-exist", "add-port", bridge, name)]
 
 
 def _run(*argv: str, environment: dict[str, str] | None = None) -> str:

@@ -42,7 +42,7 @@ def namespaces() -> set[str]:
     for kind in ("net", "pid"):
         for path in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
             try:
-                links.add(os.readlink(path))
+                links.add(str(path.readlink()))
             except OSError:
                 continue
     return links

@@ -1,0 +1,109 @@
+"""Tens of thousands of consecutive connections: none refused, none stuck, every one counted."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from testbed.platform.client import Platform
+
+from testbed import addressing, stack
+from testbed.model import Route
+from testbed.network.lab import Lab
+from tests.lab.conftest import CHECKOUT
+from tests.lab.traffic import in_host
+
+CONNECTIONS = 30_000
+"""More than a caller has local ports for before the first come round again."""
+STUCK_S = 1.0
+"""A SYN that has to be sent again is answered after a second at the earliest."""
+COUNTERS_SETTLE_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    lab.enter()
+    platform = Platform(lab)
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "chain-[12]")
+    platform.deploy(application, "many", Route.DIRECT, "spread")
+    platform.wait_ready()
+    lab.client.restart("gateway", {"gateway_upstream": "per-call"})
+    yield platform
+    lab.client.restart("gateway", {"gateway_upstream": "pooled"})
+    platform.remove("many")
+
+
+def calls(platform: Platform) -> dict[tuple[str, str], int]:
+    """Connections admitted so far, for each caller and callee, over all nodes."""
+    counted: dict[tuple[str, str], int] = {}
+    for row in platform.counters()["calls"]:
+        key = (row["caller"], row["callee"])
+        counted[key] = counted.get(key, 0) + row["packets"]
+    return counted
+
+
+def await_count(platform: Platform, pair: tuple[str, str], wanted: int) -> int:
+    """The pair's counter once it has reached `wanted`, or after a while: switches report with a delay."""
+    deadline = time.monotonic() + COUNTERS_SETTLE_S
+    while (count := calls(platform).get(pair, 0)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return count
+
+
+def many_requests(address: str, target: str) -> tuple[int, list[str]]:
+    """How many requests were answered 200, and what is to be said of the others and of the slow ones."""
+    request = f"GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode()
+    answered, complaints = 0, []
+    for number in range(CONNECTIONS):
+        started = time.monotonic()
+        try:
+            with socket.create_connection((address, addressing.FUNCTION_PORT), timeout=10) as connection:
+                connection.sendall(request)
+                answer = b""
+                while chunk := connection.recv(65536):
+                    answer += chunk
+        except OSError as error:
+            complaints.append(f"request {number}: {error}")
+            continue
+        elapsed_s = time.monotonic() - started
+        if elapsed_s > STUCK_S:
+            complaints.append(f"request {number} took {elapsed_s:.2f} s")
+        answered += answer.startswith(b"HTTP/1.1 200")
+    return answered, complaints
+
+
+def test_one_caller_to_one_vip(lab: Lab, platform: Platform) -> None:
+    vip = platform.state().functions["chain-2.many"].vip
+    pair = ("chain-1.many", "chain-2.many")
+    before = calls(platform).get(pair, 0)
+    answered, complaints = in_host(lab, "chain-1.many.1", lambda: many_requests(vip, "/_/health"))
+    assert complaints == []
+    assert answered == CONNECTIONS
+    assert await_count(platform, pair, before + CONNECTIONS) == before + CONNECTIONS
+
+
+def upstream_connections(function: str) -> int:
+    """How many connections to `function` the gateway says that it has opened."""
+    url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
+    wanted = f'testbed_gateway_upstream_connections_total{{function_name="{function}"}}'
+    for line in requests.get(url, timeout=5).text.splitlines():
+        if line.startswith(wanted):
+            return int(float(line.split()[-1]))
+    return 0
+
+
+def test_one_client_by_gateway_with_a_connection_for_each_call(lab: Lab, platform: Platform) -> None:
+    gateway = addressing.vip(addressing.GATEWAY_ID)
+    pairs = [("client", "gateway"), ("gateway", "chain-1.many")]
+    before = calls(platform)
+    opened_before = upstream_connections("chain-1.many")
+    answered, complaints = in_host(lab, "client", lambda: many_requests(gateway, "/function/chain-1.many?length=1"))
+    assert complaints == []
+    assert answered == CONNECTIONS
+    for pair in pairs:
+        wanted = before.get(pair, 0) + CONNECTIONS
+        assert await_count(platform, pair, wanted) == wanted, pair
+    assert upstream_connections("chain-1.many") - opened_before == CONNECTIONS

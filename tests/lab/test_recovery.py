@@ -1,0 +1,149 @@
+"""Parts of the control and data plane are killed while requests run; service holds or comes back by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from testbed.platform.client import Platform
+
+from testbed import stack
+from testbed.model import Phase, Route
+from testbed.network.lab import Lab
+from tests.lab.conftest import CHECKOUT
+
+NAMESPACE = "recovery"
+RECOVERY_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    lab.enter()
+    platform = Platform(lab)
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "chain-[1-3]")
+    platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
+    platform.wait_ready()
+    yield platform
+    platform.remove(NAMESPACE)
+
+
+class Load:
+    """Requests one after the other, in a thread of its own, from the client host; failures are kept."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self._lab = lab
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        from tests.lab.traffic import in_host
+
+        in_host(self._lab, "client", self._requests)
+
+    def _requests(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = requests.get(f"http://10.96.0.1:8080/function/chain-1.{NAMESPACE}", timeout=10)
+            except requests.RequestException as error:
+                self.failures.append(str(error))
+                continue
+            if answer.status_code == 200:
+                self.answered += 1
+            else:
+                self.failures.append(f"{answer.status_code} {answer.text}")
+
+    def await_more(self, count: int) -> None:
+        """Wait until `count` more requests have been answered."""
+        wanted = self.answered + count
+        eventually(lambda: self.answered >= wanted, f"{count} more answers; failures: {self.failures[:3]}")
+
+
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = RECOVERY_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"within {timeout_s:.0f} s not so: {what}"
+        time.sleep(0.05)
+
+
+def kill(lab: Lab, component: str) -> None:
+    pid = lab.client.status()["components"][component]["pid"]
+    subprocess.run(lab.command("root", ["kill", "-KILL", str(pid)]), check=True)
+
+
+def digests_agree(platform: Platform) -> bool:
+    try:
+        switches = platform.controller_version()["switches"]
+    except requests.RequestException:
+        return False
+    return len(switches) == 3 and all(
+        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches.values()
+    )
+
+
+def controller_restarted(lab: Lab, restarts: int) -> bool:
+    part = lab.client.status()["components"]["controller"]
+    return part["restarts"] > restarts and part["pid"] is not None
+
+
+def test_no_request_fails_while_the_controller_is_killed_and_restarted(lab: Lab, platform: Platform) -> None:
+    with Load(lab) as load:
+        for _ in range(2):
+            load.await_more(50)
+            restarts = lab.client.status()["components"]["controller"]["restarts"]
+            kill(lab, "controller")
+            eventually(lambda restarts=restarts: controller_restarted(lab, restarts), "a new controller")  # type: ignore[misc]
+            eventually(lambda: digests_agree(platform), "rows equal to the generator's", 20)
+            load.await_more(50)
+    assert load.failures == []
+
+
+def test_a_switch_daemon_gets_its_rows_back_without_help(lab: Lab, platform: Platform) -> None:
+    kill(lab, "s2")
+    eventually(lambda: digests_agree(platform), "rows of s2 equal to the generator's")
+    with Load(lab) as load:
+        load.await_more(20)
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("component", ["apiserver", "agent2"])
+def test_running_calls_go_on_without(lab: Lab, platform: Platform, component: str) -> None:
+    before = platform.state()
+    with Load(lab) as load:
+        load.await_more(20)
+        kill(lab, component)
+        load.await_more(100)
+    assert load.failures == []
+    eventually(lambda: lab.client.status()["components"][component]["pid"] is not None, f"a new {component}")
+    platform.wait_ready()
+    after = platform.state()
+    assert after.functions == before.functions
+    assert {i.id: i.eip for i in after.instances.values()} == {i.id: i.eip for i in before.instances.values()}
+
+
+def test_a_crashed_instance_is_replaced_and_others_are_unharmed(lab: Lab, platform: Platform) -> None:
+    platform.scale("chain-2", NAMESPACE, 2)
+    platform.wait_ready()
+    victim = next(
+        i for i in platform.state().instances.values() if i.function == "chain-2" and i.namespace == NAMESPACE
+    )
+    inside = "for p in /proc/[0-9]*; do [ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ] && tr '\\0' ' ' <$p/cmdline | grep -q index.py && kill -KILL ${p#/proc/}; done; true"
+    subprocess.run(lab.command(victim.id, ["sh", "-c", inside]), check=True)
+    eventually(lambda: platform.state().instances[victim.id].phase is not Phase.READY, "the crash is noticed")
+    with Load(lab) as load:
+        load.await_more(20)
+    assert load.failures == []
+    eventually(lambda: platform.state().instances[victim.id].phase is Phase.READY, "the instance runs again")
