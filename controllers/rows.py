@@ -93,7 +93,14 @@ class Goto:
     table: int
 
 
-Action = SetField | LoadPort | Move | Ct | ToGroup | DecTtl | OutputInPort | OutputRegister | Goto
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something a switch holds that is not ours; equal to nothing we would install."""
+
+    text: str
+
+
+Action = Foreign | SetField | LoadPort | Move | Ct | ToGroup | DecTtl | OutputInPort | OutputRegister | Goto
 
 
 class RowKey(NamedTuple):

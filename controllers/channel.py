@@ -1,0 +1,155 @@
+"""One switch's OpenFlow connection as the controller uses it: send a batch, wait for its barrier, ask.
+
+Matches answers and errors to what they answer, by xid. Decides nothing about rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from controllers import sdn, translator
+from controllers.pipeline import Category
+from controllers.reconcile import Change, Flush
+from controllers.rows import Group, PortMap, Tables
+from controllers.switches import Batch
+
+LOG = logging.getLogger("controllers.channel")
+
+ANSWER_TIMEOUT_S = 5.0
+
+
+class NoAnswer(Exception):
+    """The switch went away, or did not answer within ANSWER_TIMEOUT_S."""
+
+
+@dataclass
+class _Question:
+    """Something sent that is answered by messages of the same xid."""
+
+    done: Any = field(default_factory=sdn.hub.Event)
+    replies: list[Any] = field(default_factory=list)
+    lost: bool = False
+
+
+@dataclass
+class Sent:
+    """A batch on its way: what each message was for, and what the switch refused."""
+
+    node: int
+    barrier: _Question
+    purpose: Mapping[int, Change | Flush]
+    messages: int
+    refused: list[str] = field(default_factory=list)
+
+
+class Channel:
+    """The connection to node `node`'s switch, from connect to disconnect."""
+
+    def __init__(self, datapath: Any) -> None:
+        self.node: int = datapath.id
+        self.can_flush = True
+        self._datapath = datapath
+        self._questions: dict[int, _Question] = {}
+        self._sent: list[Sent] = []
+        self._bundles = 0
+
+    def ports(self) -> PortMap:
+        return translator.ports(self._datapath)
+
+    def encode(self, batch: Batch, round_number: int) -> translator.Encoded:
+        self._bundles += 1
+        flushes = batch.flushes if self.can_flush else ()
+        return translator.encode(self._datapath, batch.changes, flushes, round_number, self._bundles)
+
+    def send(self, encoded: translator.Encoded) -> Sent:
+        """Send without waiting; `settle` waits."""
+        sent = Sent(self.node, self._expect(encoded.barrier), encoded.purpose, len(encoded.purpose))
+        self._sent.append(sent)
+        self._datapath.send(encoded.data)
+        return sent
+
+    def settle(self, sent: Sent) -> bool:
+        """Wait for the barrier; True when the switch took everything."""
+        try:
+            self._wait(sent.barrier)
+        except NoAnswer:
+            return False
+        finally:
+            self._sent.remove(sent)
+        return not sent.refused
+
+    def tables(self) -> tuple[Tables, int]:
+        """Everything the switch holds now, and the highest round among its cookies."""
+        entries = self.entries()
+        last_round = max((entry.round for entry in entries), default=0)
+        return Tables.of((entry.row for entry in entries), self.groups()), last_round
+
+    def entries(self, *categories: Category) -> list[translator.Entry]:
+        """All rows with their counters, or those of some categories."""
+        asked = [translator.flows_request(self._datapath, category) for category in categories or (None,)]
+        return translator.entries(self._ask(*asked))
+
+    def groups(self) -> list[Group]:
+        return translator.groups(self._ask(translator.groups_request(self._datapath)))
+
+    def bucket_packets(self) -> dict[int, tuple[int, ...]]:
+        return translator.bucket_packets(self._ask(translator.group_counters_request(self._datapath)))
+
+    def close(self) -> None:
+        """Drop the connection; the switch comes back by itself and is read again."""
+        self._datapath.close()
+
+    def _ask(self, *requests: Any) -> list[Any]:
+        questions = []
+        for request in requests:
+            data = translator.serialize(self._datapath, request)
+            questions.append(self._expect(request.xid))
+            self._datapath.send(data)
+        return [reply for question in questions for reply in self._wait(question)]
+
+    def _expect(self, xid: int) -> _Question:
+        question = self._questions[xid] = _Question()
+        return question
+
+    def _wait(self, question: _Question) -> list[Any]:
+        question.done.wait(ANSWER_TIMEOUT_S)
+        if question.lost or not question.done.is_set():
+            raise NoAnswer(f"node{self.node}'s switch did not answer; it is read again when it reconnects")
+        return question.replies
+
+    # What the switch said; called by the event shim.
+
+    def answered(self, message: Any, more: bool = False) -> None:
+        question = self._questions.get(message.xid)
+        if question is None:
+            return
+        question.replies.append(message)
+        if not more:
+            del self._questions[message.xid]
+            question.done.set()
+
+    def refused(self, message: Any) -> None:
+        text = translator.error(message)
+        for sent in self._sent:
+            purpose = sent.purpose.get(message.xid)
+            if isinstance(purpose, Flush):
+                self.can_flush = False
+                LOG.warning("node%d: conntrack flush is not supported (%s): OVS >= 3.1 has it", self.node, text)
+                return
+            if purpose is not None:
+                sent.refused.append(f"{text}: {purpose}")
+                LOG.error("node%d refused %s: %s", self.node, purpose, text)
+                return
+        for sent in self._sent:  # the bundle's own messages: open, commit
+            sent.refused.append(text)
+        LOG.error("node%d: error %s, xid %d", self.node, text, message.xid)
+
+    def lost(self) -> None:
+        """The connection is gone; nobody waits any longer."""
+        for question in self._questions.values():
+            question.lost = True
+            question.done.set()
+        self._questions.clear()

@@ -1,0 +1,61 @@
+"""The Ryu app: OpenFlow and apiserver events in, to the conductor. No logic of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controllers import sdn
+from controllers.channel import Channel
+from controllers.conductor import Conductor, Connected, Disconnected, PortsChanged, Watched
+from controllers.northbound import Northbound
+from controllers.watch import Watch
+
+_events = sdn.ofp_event
+
+
+class DirectFaaS(sdn.RyuApp):
+    """Owns the conductor; started by the launcher."""
+
+    OFP_VERSIONS = (sdn.ofproto.OFP_VERSION,)
+    _CONTEXTS = {"wsgi": sdn.WSGIApplication}  # noqa: RUF012 - ryu reads it so
+
+    def __init__(self, *args: Any, wsgi: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._conductor = Conductor()
+        self._channels: dict[Any, Channel] = {}
+        watch = Watch(self.CONF.apiserver, lambda event: self._conductor.tell(Watched(event)))
+        wsgi.register(Northbound, {"conductor": self._conductor})
+        self.threads += [sdn.hub.spawn(self._conductor.run), sdn.hub.spawn(watch.run)]
+
+    @sdn.set_ev_cls(_events.EventOFPStateChange, [sdn.MAIN_DISPATCHER, sdn.DEAD_DISPATCHER])
+    def on_state(self, event: Any) -> None:
+        datapath = event.datapath
+        if event.state == sdn.MAIN_DISPATCHER:
+            channel = self._channels[datapath] = Channel(datapath)
+            self._conductor.tell(Connected(channel))
+        elif datapath in self._channels:
+            channel = self._channels.pop(datapath)
+            channel.lost()
+            self._conductor.tell(Disconnected(channel))
+
+    @sdn.set_ev_cls(_events.EventOFPPortStateChange, sdn.MAIN_DISPATCHER)
+    def on_ports(self, event: Any) -> None:
+        self._conductor.tell(PortsChanged(event.datapath.id))
+
+    @sdn.set_ev_cls(_events.EventOFPBarrierReply, sdn.MAIN_DISPATCHER)
+    def on_barrier(self, event: Any) -> None:
+        self._channel(event).answered(event.msg)
+
+    @sdn.set_ev_cls(
+        [_events.EventOFPFlowStatsReply, _events.EventOFPGroupDescStatsReply, _events.EventOFPGroupStatsReply],
+        sdn.MAIN_DISPATCHER,
+    )
+    def on_statistics(self, event: Any) -> None:
+        self._channel(event).answered(event.msg, more=bool(event.msg.flags & sdn.ofproto.OFPMPF_REPLY_MORE))
+
+    @sdn.set_ev_cls(_events.EventOFPErrorMsg, sdn.MAIN_DISPATCHER)
+    def on_error(self, event: Any) -> None:
+        self._channel(event).refused(event.msg)
+
+    def _channel(self, event: Any) -> Channel:
+        return self._channels[event.msg.datapath]

@@ -1,0 +1,49 @@
+"""Starts the controller: python -m controllers.launcher --apiserver URL --listen ADDRESS.
+
+Prepares eventlet before anything else is imported; the rest is sdn.run's.
+"""
+
+# ruff: noqa: E402 - the order of the imports is the point
+
+from __future__ import annotations
+
+import warnings
+
+# eventlet announces its own retirement at import: that one warning only.
+warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated", category=DeprecationWarning)
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import argparse
+import logging
+import sys
+
+from testbed import addressing
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and run until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m controllers.launcher", description="The SDN controller.")
+    parser.add_argument("--apiserver", default=addressing.APISERVER_URL, help="URL of the apiserver (%(default)s)")
+    parser.add_argument(
+        "--listen", default=addressing.CONTROL_PLANE_IP, help="address for OpenFlow and REST (%(default)s)"
+    )
+    parser.add_argument("--openflow-port", type=int, default=addressing.OPENFLOW_PORT, help="(%(default)s)")
+    parser.add_argument("--rest-port", type=int, default=addressing.CONTROLLER_REST_PORT, help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    from controllers import sdn
+
+    sdn.run(
+        "controllers.directfaas",
+        (options.listen, options.openflow_port),
+        (options.listen, options.rest_port),
+        apiserver=options.apiserver,
+    )
+
+
+if __name__ == "__main__":
+    main()

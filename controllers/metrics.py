@@ -1,0 +1,55 @@
+"""GET /metrics: counters and change latencies in Prometheus' text format. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+
+_COUNTERS = (
+    ("calls", "directfaas_call_connections", "Connections admitted by DagPolicy", ("caller", "callee"), "packets"),
+    ("services", "directfaas_service_connections", "Connections given to an instance", ("function",), "connections"),
+    ("endpoints", "directfaas_endpoint_connections", "Connections given to one", ("instance",), "connections"),
+    ("drops", "directfaas_dropped_packets", "Packets dropped", ("table", "reason", "function"), "packets"),
+)
+_PHASES = ("generate", "translate", "install")
+
+
+class _Collector:
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def exposition(
+    counters: Mapping[str, Sequence[Mapping[str, Any]]],
+    latencies: Sequence[Mapping[str, Any]],
+    versions: Mapping[str, int],
+    switches: int,
+) -> bytes:
+    """The whole page. `latencies` are those of the last changes, as GET /latency has them, in ms."""
+    metrics: list[Metric] = []
+    for section, name, help_text, labels, value in _COUNTERS:
+        family = CounterMetricFamily(name, help_text, labels=(*labels, "node"))
+        for counter in counters[section]:
+            family.add_metric(
+                [*(str(counter.get(label, "")) for label in labels), str(counter["node"])], counter[value]
+            )
+        metrics.append(family)
+    version = GaugeMetricFamily(
+        "directfaas_version", "Resource version seen, and applied by every switch", labels=["of"]
+    )
+    for name, number in versions.items():
+        version.add_metric([name], number)
+    changes = SummaryMetricFamily("directfaas_change_seconds", "Duration of the last changes", labels=["phase"])
+    for phase in _PHASES:
+        seconds = [latency[f"{phase}_ms"] / 1000 for latency in latencies]
+        changes.add_metric([phase], len(seconds), sum(seconds))
+    connected = GaugeMetricFamily("directfaas_switches_connected", "Switches connected", value=switches)
+    registry = CollectorRegistry()
+    registry.register(_Collector([*metrics, version, changes, connected]))
+    return generate_latest(registry)
