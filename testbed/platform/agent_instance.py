@@ -74,6 +74,7 @@ class InstanceKeeper(threading.Thread):
         self._known = True
         self._draining_since = version if instance.phase is Phase.DRAINING else None
         self._unreported: Phase | None = None
+        self._report_after_s = 0.0
         self._reported = instance.phase
         self._back_off_s = 0.0
         self._netns: int | None = None
@@ -246,11 +247,12 @@ class InstanceKeeper(threading.Thread):
         if phase is not self._reported:
             self._reported = phase
             self._unreported = phase
+            self._report_after_s = 0.0
         self._report_again()
 
     def _report_again(self) -> None:
         phase = self._unreported
-        if phase is None:
+        if phase is None or time.monotonic() < self._report_after_s:
             return
         self._unreported = None
         try:
@@ -258,6 +260,7 @@ class InstanceKeeper(threading.Thread):
         except Away as error:
             log.info("%s: %s", self.name, error)
             self._unreported = phase
+            self._report_after_s = time.monotonic() + RETRY_S
 
     def _next_back_off(self) -> float:
         self._back_off_s = min(max(FIRST_BACK_OFF_S, self._back_off_s * 2), LONGEST_BACK_OFF_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -115,13 +116,14 @@ class Apiserver:
         version = int(since)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        while not self._stopping:
-            changed = self._changed
-            version = await self._send_news(response, version)
-            try:
-                await asyncio.wait_for(changed.wait(), self._heartbeat_s)
-            except TimeoutError:
-                await _send(response, [{"type": "HEARTBEAT", "version": version}])
+        with contextlib.suppress(ConnectionResetError):  # the watcher has gone
+            while not self._stopping:
+                changed = self._changed
+                version = await self._send_news(response, version)
+                try:
+                    await asyncio.wait_for(changed.wait(), self._heartbeat_s)
+                except TimeoutError:
+                    await _send(response, [{"type": "HEARTBEAT", "version": version}])
         return response
 
     async def _send_news(self, response: web.StreamResponse, version: int) -> int:

@@ -44,17 +44,18 @@ def plan(function: Function, instances: Sequence[Instance], nodes: Sequence[int]
 
 
 def allowed_nodes(annotation: str, nodes: Sequence[int]) -> tuple[int, ...]:
-    """The nodes that a `directfaas/node` annotation allows, in its order; the workers when it is "".
+    """The nodes that a `directfaas/node` annotation allows, in its order; every worker when it is "".
 
-    Raises ValueError when it is not a list like "node2,node3" of nodes that exist.
+    Raises ValueError when it is not a list like "node2,node3" of workers that exist.
     """
+    workers = tuple(node for node in nodes if node != CONTROL_NODE)
     if not annotation.strip():
-        return tuple(node for node in nodes if node != CONTROL_NODE) or tuple(nodes)
-    by_name = {f"node{node}": node for node in nodes}
+        return workers
+    by_name = {f"node{node}": node for node in workers}
     names = [name.strip() for name in annotation.split(",")]
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise ValueError(f'"{unknown[0]}" is none of {", ".join(by_name)}')
+        raise ValueError(f'"{unknown[0]}" is not a worker; there are {", ".join(by_name)}')
     return tuple(by_name[name] for name in names)
 
 

@@ -79,9 +79,7 @@ def check(request: FunctionRequest, state: ClusterState, build_of: Callable[[str
     try:
         allowed_nodes(request.annotations.get(NODE_ANNOTATION, ""), state.nodes)
     except ValueError as error:
-        raise UsageError(
-            f"annotation {NODE_ANNOTATION} of function {request.name} is wrong: {error}; write e.g. node2"
-        ) from None
+        raise UsageError(f"annotation {NODE_ANNOTATION} of function {request.name} is wrong: {error}") from None
     rewrite.check(request.name, request.namespace, request.environment, request.calls, state.route(request.namespace))
     _check_graph(request, state)
 

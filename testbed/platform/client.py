@@ -1,0 +1,293 @@
+"""The platform from the outside: deploy, scale and remove applications, and wait until they are there.
+
+For commands and experiments, in a process that is in the lab's root network namespace. It builds the
+images and talks to apiserver and controller over HTTP; it never invokes a function.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import requests
+
+from testbed import addressing
+from testbed.errors import PlatformError, UsageError
+from testbed.model import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
+from testbed.platform import images
+from testbed.platform.scheduler import allowed_nodes
+from testbed.platform.validation import ROUTE_ANNOTATION
+from testbed.stack import DEFAULT_TEMPLATES, NODE_ANNOTATION
+
+CALL_TIMEOUT_S = 10.0
+POLL_S = 0.02
+PLACEMENTS = ("node2", "spread", "pack")
+
+Progress = Callable[[int, int], None]
+"""Is told (instances that are ready, instances wanted) whenever that changes."""
+
+
+class RunningLab(Protocol):
+    """The part of a lab that is needed here."""
+
+    @property
+    def state_folder(self) -> Path: ...
+
+
+class Platform:
+    """The control plane of one lab. Every failure is a PlatformError with one sentence."""
+
+    def __init__(
+        self,
+        lab: RunningLab,
+        apiserver_url: str = addressing.APISERVER_URL,
+        controller_url: str = addressing.CONTROLLER_URL,
+    ) -> None:
+        self._folder = Path(lab.state_folder)
+        self._apiserver = apiserver_url
+        self._controller = controller_url
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy of the machine's is no way into the lab
+
+    def deploy(
+        self,
+        application: Application,
+        namespace: str,
+        route: Route,
+        placement: str | None = None,
+        *,
+        templates_dir: Path = DEFAULT_TEMPLATES,
+        progress: Progress | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Make `namespace` hold this application and nothing else, and wait until it is ready.
+
+        `placement` is one of PLACEMENTS; None leaves it to the functions' own annotations. The same
+        application and placement give the same function -> node map in every namespace.
+        """
+        nodes = place(application, placement, self.state().nodes)
+        images.build(application, templates_dir, self._folder / "images")
+        self._set_route(namespace, route)
+        names = {spec.name for spec in application.functions}
+        for function in self.state().functions.values():
+            if function.namespace == namespace and function.name not in names:
+                self.remove_function(function.name, namespace)
+        deadline = time.monotonic() + timeout_s
+        for spec in callees_first(application):
+            self._deploy_function(spec, namespace, nodes[spec.name], deadline)
+        self.wait_ready(timeout_s, namespace, progress)
+
+    def remove(self, namespace: str, timeout_s: float = 60.0) -> None:
+        """Remove a namespace and all its functions; returns when their instances are gone."""
+        self._call("DELETE", f"/system/namespace/{namespace}")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            state = self.state()
+            if namespace not in state.deployments:
+                self._await_applied(state.version, deadline)
+                return
+            if time.monotonic() > deadline:
+                left = ", ".join(one.id for one in state.instances.values() if one.namespace == namespace)
+                raise PlatformError(f"instances {left} are not gone after {timeout_s:.0f} s; see the node agents' logs")
+            time.sleep(POLL_S)
+
+    def remove_function(self, name: str, namespace: str) -> None:
+        """Begin to remove one function; does not wait."""
+        self._call("DELETE", "/system/functions", {"functionName": name, "namespace": namespace})
+
+    def scale(self, name: str, namespace: str, replicas: int) -> None:
+        """Ask for that many replicas; does not wait (see `wait_ready`)."""
+        body = {"serviceName": name, "namespace": namespace, "replicas": replicas}
+        self._call("POST", f"/system/scale-function/{name}", body)
+
+    def state(self) -> ClusterState:
+        """The cluster as the apiserver knows it now."""
+        return ClusterState.from_json(self._call("GET", "/state").json())
+
+    def wait_ready(
+        self, timeout_s: float = 60.0, namespace: str | None = None, progress: Progress | None = None
+    ) -> ClusterState:
+        """Wait until exactly the wanted replicas are ready and every switch knows; returns that state.
+
+        Looks at one namespace, or at all. Raises PlatformError that names what is missing and where its log is.
+        """
+        deadline = time.monotonic() + timeout_s
+        told: tuple[int, int] | None = None
+        while True:
+            state = self.state()
+            functions = [one for one in state.functions.values() if namespace in (None, one.namespace)]
+            ready = sum(min(_ready(state, one), one.replicas) for one in functions)
+            wanted = sum(one.replicas for one in functions)
+            if progress and (ready, wanted) != told:
+                told = (ready, wanted)
+                progress(ready, wanted)
+            late = [one for one in functions if not _settled(state, one)]
+            if not late:
+                self._await_applied(state.version, deadline)
+                return state
+            if time.monotonic() > deadline:
+                raise PlatformError(self._complaint(state, late[0], timeout_s))
+            time.sleep(POLL_S)
+
+    def applied(self) -> int:
+        """The newest version whose rows every switch has confirmed."""
+        return int(self._ask_controller("/version")["applied"])
+
+    def counters(self) -> dict[str, Any]:
+        """What the switches have counted, read from them now (see the controller's GET /counters)."""
+        return self._ask_controller("/counters")
+
+    def _set_route(self, namespace: str, route: Route) -> None:
+        body = {"name": namespace, "annotations": {ROUTE_ANNOTATION: route.value}}
+        exists = namespace in self.state().deployments
+        self._call("PUT" if exists else "POST", f"/system/namespace/{namespace}", body)
+
+    def _deploy_function(self, spec: FunctionSpec, namespace: str, nodes: str, deadline: float) -> None:
+        """Update the function, or create it; one that is still being removed is waited for."""
+        body: dict[str, Any] = {
+            "service": spec.name,
+            "image": spec.image,
+            "namespace": namespace,
+            "envVars": dict(spec.environment),
+            "labels": dict(spec.labels),
+            "annotations": {**spec.annotations, NODE_ANNOTATION: nodes},
+            **({"envProcess": spec.fprocess} if spec.fprocess else {}),
+        }
+        while True:
+            if self._call("PUT", "/system/functions", body, accept=(404,)).status_code != 404:
+                return
+            if self._call("POST", "/system/functions", body, accept=(409,)).status_code != 409:
+                return
+            if time.monotonic() > deadline:
+                raise PlatformError(f"an earlier {spec.name}.{namespace} is not gone yet; see the node agents' logs")
+            time.sleep(POLL_S)
+
+    def _await_applied(self, version: int, deadline: float) -> None:
+        while self.applied() < version:
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"the switches have not confirmed version {version}; see {self._folder}/logs/controller.out"
+                )
+            time.sleep(POLL_S)
+
+    def _complaint(self, state: ClusterState, function: Function, timeout_s: float) -> str:
+        instances = [one for one in state.instances.values() if one.function_name == function.full_name]
+        bad = next((one for one in instances if one.phase is not Phase.READY), None)
+        what = f"{function.full_name} has {_ready(state, function)} of {function.replicas} instances ready"
+        if bad is None:
+            return f"{what} after {timeout_s:.0f} s; see {self._folder}/logs/apiserver.out"
+        file = self._folder / "functions" / f"{bad.id}.log"
+        return (
+            f"{what} after {timeout_s:.0f} s; {bad.id} on node{bad.node} is {bad.phase.value}: "
+            f"{_last_line(file) or 'it wrote nothing'}; see {file}"
+        )
+
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, accept: Sequence[int] = ()
+    ) -> requests.Response:
+        try:
+            answer = self._session.request(method, f"{self._apiserver}{path}", json=body, timeout=CALL_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise PlatformError(
+                f"the apiserver at {self._apiserver} does not answer ({type(error).__name__}); is the lab running?"
+            ) from error
+        if answer.status_code >= 400 and answer.status_code not in accept:
+            raise PlatformError(
+                answer.text.strip() or f"the apiserver answered {method} {path} with {answer.status_code}"
+            )
+        return answer
+
+    def _ask_controller(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._session.get(f"{self._controller}{path}", timeout=CALL_TIMEOUT_S)
+            answer.raise_for_status()
+            return answer.json()
+        except requests.RequestException as error:
+            raise PlatformError(
+                f"the controller at {self._controller} does not answer {path} ({type(error).__name__}); "
+                f"see {self._folder}/logs/controller.out"
+            ) from error
+
+
+def place(application: Application, placement: str | None, nodes: Sequence[int]) -> dict[str, str]:
+    """Function -> its `directfaas/node` annotation. Depends on nothing but the arguments.
+
+    `node2` (or another worker's name): all there. `spread`: the workers in turn, in call order. `pack`:
+    node2, except where a function's annotation says otherwise. None: the annotations, and for functions
+    without one as `spread`. Raises UsageError.
+    """
+    workers = [f"node{node}" for node in allowed_nodes("", nodes)]
+    spread = {
+        name: ",".join(workers[index % len(workers) :] + workers[: index % len(workers)])
+        for index, name in enumerate(call_order(application))
+    }
+    own = {spec.name: spec.annotations.get(NODE_ANNOTATION, "") for spec in application.functions}
+    if placement is None:
+        return {name: own[name] or spread[name] for name in own}
+    if placement == "spread":
+        return {name: spread[name] for name in own}
+    if placement == "pack":
+        return {name: own[name] or workers[0] for name in own}
+    if placement in workers:
+        return dict.fromkeys(own, placement)
+    raise UsageError(
+        f'placement "{placement}" is not known; there are {", ".join(dict.fromkeys([*workers, *PLACEMENTS]))}'
+    )
+
+
+def call_order(application: Application) -> tuple[str, ...]:
+    """The functions as a request meets them: from each ingress function down its calls, then the rest."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in order:
+            order[name] = None
+            for callee in application.function(name).calls:
+                visit(callee)
+
+    for ingress in (True, False):
+        for spec in application.functions:
+            if spec.ingress is ingress:
+                visit(spec.name)
+    return tuple(order)
+
+
+def callees_first(application: Application) -> tuple[FunctionSpec, ...]:
+    """The functions in an order in which every callee comes before its callers."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for callee in application.function(name).calls:
+                visit(callee)
+            order[name] = None
+
+    for spec in application.functions:
+        visit(spec.name)
+    return tuple(application.function(name) for name in order)
+
+
+def _alive(state: ClusterState, function: Function) -> list[Instance]:
+    return [
+        one
+        for one in state.instances.values()
+        if one.function_name == function.full_name and one.phase is not Phase.DRAINING
+    ]
+
+
+def _ready(state: ClusterState, function: Function) -> int:
+    return sum(one.phase is Phase.READY and one.revision == function.revision for one in _alive(state, function))
+
+
+def _settled(state: ClusterState, function: Function) -> bool:
+    return _ready(state, function) == function.replicas == len(_alive(state, function))
+
+
+def _last_line(file: Path) -> str:
+    try:
+        lines = file.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
