@@ -29,11 +29,11 @@ class _InLab:
         return subprocess.Popen(["setsid", *self.lab.command(self.name, cmd[2:])], **params)  # type: ignore[attr-defined]
 
 
-class AttachedHost(_InLab, Host):  # type: ignore[misc]
+class AttachedHost(_InLab, Host):
     pass
 
 
-class AttachedSwitch(_InLab, Switch):  # type: ignore[misc]
+class AttachedSwitch(_InLab, Switch):
     def start(self, controllers: Any) -> None:
         """The switch runs already."""
 

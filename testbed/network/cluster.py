@@ -102,6 +102,11 @@ class Cluster:
         peers = [peer for peer in self.nodes if peer != node.number]
         node.configure([addressing.trunk_name(node.number, peer) for peer in peers])
 
+    def connect_controller(self) -> None:
+        """Point every bridge at the controller."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(OvsNode.connect, self.nodes.values()))
+
     def node(self, number: int) -> OvsNode:
         if number not in self.nodes:
             raise UsageError(f"there is no node{number}; the lab has nodes {', '.join(map(str, self.nodes))}")

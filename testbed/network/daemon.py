@@ -23,8 +23,10 @@ from testbed import addressing
 from testbed.errors import LabError, TestbedError
 from testbed.model import Host, Role
 from testbed.network import protocol
+from testbed.network.namespace import listens
 
 PROBE = "probe{node}"
+CONTROLLER_START_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ class Daemon:
         self.cluster.join_host_to_management("gateway", addressing.GATEWAY_MANAGEMENT_IP)
         platform.start_gateway(self.cluster.pid("gateway"))
         self._log("hosts stand, gateway started")
+        self._await_controller()
+        self.cluster.connect_controller()
+        self._log("switches pointed at the controller")
+
+    def _await_controller(self) -> None:
+        """Wait until the controller listens; if it never does, the switches will find it when it comes."""
+        deadline = time.monotonic() + CONTROLLER_START_S
+        while not listens(addressing.OPENFLOW_PORT) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _log(self, what: str) -> None:
         print(f"{time.monotonic() - self.started_monotonic_s:7.3f} s  {what}", flush=True)

@@ -73,11 +73,13 @@ def call_within(namespace_fd: int, function: Callable[[], T]) -> T:
     return results[0]
 
 
-def bring_up(name: str) -> None:
-    """Set an interface of the current namespace up."""
+def bring_up(*names: str) -> None:
+    """Set interfaces of the current namespace up."""
     with _control_socket() as control:
-        flags = struct.unpack_from("16sH", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16s24x", name.encode())))[1]
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | _IFF_UP))
+        for name in names:
+            answer = fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16s24x", name.encode()))
+            flags = struct.unpack_from("16sH", answer)[1]
+            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | _IFF_UP))
 
 
 def configure_interface(name: str, address: str, prefix_length: int, mac: str | None = None) -> None:
@@ -107,6 +109,12 @@ def transmit_checksums_off(name: str) -> None:
 def set_sysctl(name: str, value: str | int) -> None:
     """Set a net.* kernel parameter of the calling thread's network namespace."""
     Path("/proc/sys", name.replace(".", "/")).write_text(f"{value}\n")
+
+
+def listens(port: int) -> bool:
+    """Whether a TCP socket listens on this port in the calling thread's network namespace."""
+    lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    return any(fields[3] == "0A" and fields[1].endswith(f":{port:04X}") for fields in map(str.split, lines))
 
 
 def _control_socket() -> socket.socket:

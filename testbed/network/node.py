@@ -52,7 +52,7 @@ USERSPACE_SYSCTLS: dict[str, str | int] = {
 }
 
 
-class OvsNode(Switch):  # type: ignore[misc]
+class OvsNode(Switch):
     """One cluster machine: a network namespace with its own OVS and one bridge, "s<number>"."""
 
     def __init__(self, name: str, number: int, datapath: str, state_folder: Path, **params: Any) -> None:
@@ -87,7 +87,7 @@ class OvsNode(Switch):  # type: ignore[misc]
     def configure(self, ports: list[str]) -> None:
         """Make the bridge with these ports. The daemons must be running."""
         call_within(self.netns, self._prepare_namespace)
-        call_within(self.netns, lambda: [bring_up(port) for port in ports])
+        call_within(self.netns, lambda: bring_up(*ports))
         self.vsctl(
             "--", "init",
             "--", "--may-exist", "add-br", self.name,
@@ -98,8 +98,13 @@ class OvsNode(Switch):  # type: ignore[misc]
             f"other-config:datapath-id={self.number:016x}",
             "other-config:disable-in-band=true",
             *_port_arguments(self.name, ports),
+        )  # fmt: skip
+
+    def connect(self) -> None:
+        """Point the bridge at the controller, which should be listening: OVS waits a second after a refusal."""
+        self.vsctl(
             "--", "set-controller", self.name, f"tcp:{addressing.CONTROL_PLANE_IP}:{addressing.OPENFLOW_PORT}",
-            # OVS would wait up to 8 s between attempts; a controller that comes back should be found at once.
+            # OVS would wait up to 8 s between attempts; a controller that comes back should be found soon.
             "--", "set", "controller", self.name, "max_backoff=1000",
         )  # fmt: skip
 
@@ -111,7 +116,7 @@ class OvsNode(Switch):  # type: ignore[misc]
 
     def add_ports(self, *names: str) -> None:
         """Give the bridge these interfaces of the node's namespace as ports."""
-        call_within(self.netns, lambda: [bring_up(name) for name in names])
+        call_within(self.netns, lambda: bring_up(*names))
         self.vsctl(*_port_arguments(self.name, names))
 
     def delete_port(self, name: str) -> None:
@@ -131,7 +136,7 @@ class OvsNode(Switch):  # type: ignore[misc]
         return None
 
 
-class Sandbox(Host):  # type: ignore[misc]
+class Sandbox(Host):
     """A Mininet host: the network namespace that an instance, the gateway, the client or a probe runs in."""
 
     def __init__(self, name: str, **params: Any) -> None:
@@ -162,7 +167,7 @@ class Sandbox(Host):  # type: ignore[misc]
         super().terminate()
 
 
-class SandboxLink(Link):  # type: ignore[misc]
+class SandboxLink(Link):
     """A host's veth pair, made by one command instead of Mininet's four."""
 
     @classmethod
@@ -174,11 +179,12 @@ class SandboxLink(Link):  # type: ignore[misc]
 
     def delete(self) -> None:
         # Deleting one end takes the other away.
-        self.intf2.delete()
+        intf: Any = self.intf2  # type: ignore[has-type]
+        intf.delete()
         self.intf1 = self.intf2 = None
 
 
-class TrunkLink(Link):  # type: ignore[misc]
+class TrunkLink(Link):
     """Tells Mininet of a trunk whose interfaces the trunk itself has made."""
 
     @classmethod
@@ -189,7 +195,7 @@ class TrunkLink(Link):  # type: ignore[misc]
         self.intf1 = self.intf2 = None
 
 
-class PlainIntf(Intf):  # type: ignore[misc]
+class PlainIntf(Intf):
     """An interface that is configured by system calls, not by Mininet's shell commands."""
 
     def config(self, **_: Any) -> dict[str, Any]:

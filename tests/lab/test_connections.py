@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from testbed.platform.client import Platform
 
 from testbed import addressing, stack
 from testbed.model import Route
 from testbed.network.lab import Lab
+from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from testbed.platform.client import Platform
 
 from testbed import addressing, stack
 from testbed.model import ClusterState, Route
 from testbed.network.lab import Lab
+from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import arp_frame, in_host, matrix, reaches, send_frames, syn_frame
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from testbed.platform.client import Platform
 
 from testbed import stack
 from testbed.model import Phase, Route
 from testbed.network.lab import Lab
+from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
 
 NAMESPACE = "recovery"
@@ -140,7 +140,9 @@ def test_a_crashed_instance_is_replaced_and_others_are_unharmed(lab: Lab, platfo
     victim = next(
         i for i in platform.state().instances.values() if i.function == "chain-2" and i.namespace == NAMESPACE
     )
-    inside = "for p in /proc/[0-9]*; do [ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ] && tr '\\0' ' ' <$p/cmdline | grep -q index.py && kill -KILL ${p#/proc/}; done; true"
+    same_namespace = "[ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ]"
+    is_server = "tr '\\0' ' ' <$p/cmdline | grep -q index.py"
+    inside = f"for p in /proc/[0-9]*; do {same_namespace} && {is_server} && kill -KILL ${{p#/proc/}}; done; true"
     subprocess.run(lab.command(victim.id, ["sh", "-c", inside]), check=True)
     eventually(lambda: platform.state().instances[victim.id].phase is not Phase.READY, "the crash is noticed")
     with Load(lab) as load:
