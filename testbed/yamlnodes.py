@@ -63,8 +63,9 @@ class YamlReader:
             self.fail_at(
                 mark.line + 1 if mark else 1, f"this is not YAML: {error.problem or error.context}; mend the line"
             )
-        except yaml.YAMLError as error:
-            self.fail_at(1, f"this is not YAML: {error}; save the file as plain text")
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            self.fail_at(line, f"this is not YAML: {error.reason}; save the file as plain text")
 
     def mapping(self, node: yaml.Node, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Key -> (key node, value node) of a mapping; YAML merge keys are followed."""
