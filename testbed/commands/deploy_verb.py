@@ -21,7 +21,7 @@ from testbed.network.lab import Lab
 @click.option(
     "--placement", type=click.Choice(["node2", "spread", "pack"]), help="Where instances run, for all functions."
 )
-@click.option("--regex", help="Deploy only the functions whose whole name matches.")
+@click.option("--regex", help="Deploy only the functions whose name matches, as faas-cli's.")
 @lab_option
 def command(
     stack_file: Path, namespace: str, route: str, placement: str | None, regex: str | None, lab_name: str
@@ -31,7 +31,7 @@ def command(
     \b
     Examples:
       sudo testbed deploy functions/chain/stack.yaml --namespace tenant-a --route direct
-      sudo testbed deploy functions/chain/stack.yaml --regex 'chain-[1-3]'     a chain of length 3
+      sudo testbed deploy functions/chain/stack.yaml --regex '^chain-[1-3]$'   a chain of length 3
       sudo PAYLOAD_BYTES=4096 testbed deploy functions/chain/stack.yaml
     """
     application = stack.load(stack_file, os.environ)

@@ -29,5 +29,5 @@ def command(names: tuple[str, ...], namespace: str | None, lab_name: str) -> Non
         click.echo(f"namespace {namespace} is removed")
     for name in names:
         function, _, where = name.partition(".")
-        platform.remove(where or "openfaas-fn", function)
-        click.echo(f"{name} is removed")
+        platform.remove_function(function, where or "openfaas-fn")
+        click.echo(f"{name} is being removed")

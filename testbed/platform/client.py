@@ -135,6 +135,16 @@ class Platform:
         """The newest version whose rows every switch has confirmed."""
         return int(self._ask_controller("/version")["applied"])
 
+    def switches(self) -> dict[str, dict[str, Any]]:
+        """Each switch by its node's number: connected, digest, desired_digest (see the controller's GET /version)."""
+        switches: dict[str, dict[str, Any]] = self._ask_controller("/version")["switches"]
+        return switches
+
+    def flows(self, node: int) -> list[dict[str, Any]]:
+        """A node's flow rows with their counters and what each is for."""
+        rows: list[dict[str, Any]] = self._ask_controller(f"/flows/{node}")["rows"]
+        return rows
+
     def counters(self) -> dict[str, Any]:
         """What the switches have counted, read from them now (see the controller's GET /counters)."""
         return self._ask_controller("/counters")

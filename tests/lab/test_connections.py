@@ -27,7 +27,7 @@ COUNTERS_SETTLE_S = 10.0
 def platform(lab: Lab) -> Iterator[Platform]:
     lab.enter()
     platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "chain-[12]")
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
     platform.deploy(application, "many", Route.DIRECT, "spread")
     platform.wait_ready()
     lab.client.restart("gateway", {"gateway_upstream": "per-call"})

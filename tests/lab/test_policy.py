@@ -25,7 +25,7 @@ FRAMES = 20
 def platform(lab: Lab) -> Iterator[Platform]:
     lab.enter()
     platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"chain-[1-{LENGTH}]")
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$")
     for tenant, route in TENANTS.items():
         platform.deploy(application, tenant, route, "spread")
     platform.wait_ready()
@@ -162,7 +162,7 @@ def test_a_host_has_no_way_around_its_switch(lab: Lab, state: ClusterState) -> N
 
 
 def test_flow_digest_is_the_generators(platform: Platform) -> None:
-    switches = platform.controller_version()["switches"]
+    switches = platform.switches()
     assert sorted(switches) == ["1", "2", "3"]
     for number, switch in switches.items():
         assert switch["digest"] == switch["desired_digest"], number

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from testbed import stack
+from testbed.errors import PlatformError
 from testbed.model import Phase, Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
@@ -24,7 +25,7 @@ RECOVERY_S = 10.0
 def platform(lab: Lab) -> Iterator[Platform]:
     lab.enter()
     platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "chain-[1-3]")
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
     platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
     platform.wait_ready()
     yield platform
@@ -86,8 +87,8 @@ def kill(lab: Lab, component: str) -> None:
 
 def digests_agree(platform: Platform) -> bool:
     try:
-        switches = platform.controller_version()["switches"]
-    except requests.RequestException:
+        switches = platform.switches()
+    except PlatformError:
         return False
     return len(switches) == 3 and all(
         switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches.values()
