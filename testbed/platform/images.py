@@ -69,14 +69,17 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     """
     images_dir.mkdir(parents=True, exist_ok=True)
     made: dict[str, str] = {}
+    builds: dict[tuple[str, str, str], str] = {}
     for function in application.functions:
+        source = (function.image, function.language, function.handler)
         try:
-            one = _build_one(function, templates_dir / function.language, images_dir)
+            one = builds.get(source) or _build_one(function, templates_dir / function.language, images_dir)
         except OSError as error:
             raise EnvironmentProblem(
                 f"image {function.image} could not be built in {images_dir}: {error.strerror or error}; "
                 "make room or permission there and deploy again"
             ) from error
+        builds[source] = one
         if made.setdefault(function.image, one) != one:
             raise StackError(
                 f"image {function.image} of function {function.name} is also that of another function with another "

@@ -269,7 +269,8 @@ MISTAKES = {
     ),
     "very unknown callee": (
         changed('directfaas/calls: "two"', 'directfaas/calls: "two, billing"'),
-        "15: function one calls billing, which is not a function of this file; add it or take it out of directfaas/calls",
+        "15: function one calls billing, which is not a function of this file; "
+        "add it or take it out of directfaas/calls",
     ),
     "calls itself": (
         changed('directfaas/calls: "two"', 'directfaas/calls: "two, one"'),
