@@ -5,7 +5,8 @@ no new connection is taken, running exchanges get DRAIN_S to finish.
 
     gateway_server    clients         gateway_exchange  one request and its answer
     gateway_upstream  function pools  gateway_services  which functions there are
-    gateway_routes    where to        gateway_watch     follows the apiserver
+    gateway_dispatch  where to        gateway_routes    the rules for it, and the error table
+    gateway_watch     follows the apiserver
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import uvloop
 from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.platform import gateway_metrics
 from testbed.platform.gateway_config import Config, from_environment
+from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
 from testbed.platform.gateway_monitor import Monitor
-from testbed.platform.gateway_server import SWEEP_S, Downstream, Gateway, Limits
+from testbed.platform.gateway_server import Downstream
 from testbed.platform.gateway_services import Services, Upstream
 from testbed.platform.gateway_upstream import Pool
 from testbed.platform.gateway_watch import Watch

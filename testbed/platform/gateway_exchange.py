@@ -194,21 +194,17 @@ class Exchange:
         self.downstream.resume_request()
 
     def connect_failed(self, error: OSError) -> None:
-        if not self.done and self._on_unreachable is not None:
-            self.answer(self._on_unreachable)
+        if self._on_unreachable is not None:
+            self._fail(self._on_unreachable)
 
     def upstream_lost(self, connection: UpstreamConnection) -> None:
         """The connection broke before the answer was complete."""
         self._upstream = None
         connection.exchange = None
-        if self.done:
-            return
-        if self._answer_begun:
-            self._finish(connection.status, abort=True)
-        elif self._may_retry(connection) and self._upstream_for is not None:
+        if self._may_retry(connection) and self._upstream_for is not None:
             self._upstream_for.pool.connect(self)
         elif self._on_unreachable is not None:
-            self.answer(self._on_unreachable)
+            self._fail(self._on_unreachable)
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A pooled connection may have been closed while the request was on its way (RFC 9112, 9.3.1)."""
@@ -216,10 +212,22 @@ class Exchange:
         return stale and self.method in _REPEATABLE and self.complete and not self._body_begun
 
     def timed_out(self) -> None:
+        """The upstream took longer than upstream_timeout."""
+        if self._on_timeout is not None:
+            self._fail(self._on_timeout)
+
+    def refuse(self, answer: Answer) -> None:
+        """The request turns out to be no HTTP, while it is being passed on."""
+        self._fail(answer)
+
+    def _fail(self, answer: Answer) -> None:
+        """Answer so, or, when another answer has begun, break it off: the client must not take it for complete."""
+        if self.done:
+            return
         if self._answer_begun:
-            self._finish(CLIENT_GONE, abort=True)
-        elif self._on_timeout is not None:
-            self.answer(self._on_timeout)
+            self._finish(answer.status, abort=True)
+        else:
+            self.answer(answer)
 
     # Towards the client
 
@@ -242,8 +250,9 @@ class Exchange:
         if parts:
             self.downstream.write(parts[0] if len(parts) == 1 else b"".join(parts))
         if connection.done:
-            self._upstream = None
-            connection.pool.release(connection)
+            if self.sent:  # else the rest of the request would be taken for the next one
+                self._upstream = None
+                connection.pool.release(connection)
             self._finish(connection.status)
 
     def _frames(self, connection: UpstreamConnection) -> bool:
@@ -270,7 +279,7 @@ class Exchange:
 
     def _persistence(self) -> bytes:
         """The Connection header of the answer. An answer that overtakes its request ends the connection."""
-        if not self.complete:
+        if not self.complete or self.downstream.gateway.draining:
             self.keep_alive = False
         if not self.keep_alive:
             return b"Connection: close\r\n"

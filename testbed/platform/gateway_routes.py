@@ -91,6 +91,7 @@ PROVIDER_DOWN = Answer(502)
 BAD_REQUEST = Answer(400, b"400 Bad Request", (_TEXT,))
 MISSING_HOST = Answer(400, b"400 Bad Request: missing required Host header", (_TEXT,))
 UNSUPPORTED_CODING = Answer(501, b"501 Not Implemented: unsupported transfer encoding", (_TEXT,))
+UPGRADE_WITH_BODY = Answer(501, b"501 Not Implemented: no upgrade or tunnel is offered", (_TEXT,))
 HEAD_TOO_LARGE = Answer(431, b"431 Request Header Fields Too Large", (_TEXT,))
 
 

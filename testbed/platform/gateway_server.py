@@ -1,7 +1,6 @@
-"""The gateway's side towards its clients: parses requests, keeps their order, sends answers.
+"""One client connection of the gateway: parses requests, keeps their order, sends answers.
 
-`Gateway` holds what all connections share and decides where a request goes; `Downstream` is one
-client connection. Requests that a client pipelines wait for their turn, and the connection is not
+Requests that a client pipelines wait for their turn, and the connection is not
 read meanwhile. An answer that is given before its request was read to the end closes the
 connection, in a way that lets the client still read the answer.
 """
@@ -9,19 +8,16 @@ connection, in a way that lets the client still read the answer.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
 
 from testbed.platform import gateway_routes as routes
-from testbed.platform.gateway_deadlines import Deadlines
+from testbed.platform.gateway_dispatch import Gateway
 from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_routes import Answer, Kind
-from testbed.platform.gateway_services import Services, Upstream
+from testbed.platform.gateway_routes import Answer
 from testbed.platform.gateway_upstream import WRITE_HIGH_WATER
 from testbed.platform.http1 import HOP_BY_HOP, nominated, without
 
@@ -29,7 +25,8 @@ MAX_HEAD = 1 << 20
 """Bytes of a request's head; Go's net/http has the same limit."""
 LINGER_S = 0.5
 """How long input is thrown away after an early answer, so that no reset overtakes the answer."""
-SWEEP_S = 1.0
+FLUSH_S = 10.0
+"""How long a client may take to read its last answer before the connection is dropped."""
 
 _SPECIAL = HOP_BY_HOP | {
     b"host",
@@ -43,105 +40,12 @@ _SPECIAL = HOP_BY_HOP | {
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Times in seconds. A time of 0 means no limit."""
-
-    read_timeout_s: float = 60.0
-    write_timeout_s: float = 60.0
-    upstream_timeout_s: float = 60.0
-
-
-class Gateway:
-    """What all client connections share."""
-
-    def __init__(
-        self, services: Services, provider: Upstream, limits: Limits, authorization: bytes | None, namespace: str
-    ) -> None:
-        self.services = services
-        self.limits = limits
-        self.provider = provider
-        self.connections: set[Downstream] = set()
-        self.draining = False
-        self._authorization = authorization
-        self._namespace = namespace
-        self._overdue: Deadlines[Exchange] = Deadlines(limits.upstream_timeout_s, Exchange.timed_out)
-
-    def dispatch(self, exchange: Exchange) -> None:
-        """Send a request where it belongs, or answer it."""
-        if exchange.refusal is not None:
-            exchange.answer(exchange.refusal)
-            return
-        kind, name, target = routes.match(exchange.url)
-        if kind is Kind.FUNCTION:
-            self._invoke(exchange, name, target)
-        elif kind is Kind.NOTHING:
-            exchange.answer(routes.NOT_FOUND)
-        elif kind is Kind.SYSTEM and not self._authorized(exchange):
-            exchange.answer(routes.UNAUTHORIZED)
-        else:
-            if not target.startswith(b"/system/logs"):  # a followed log has no end
-                self._overdue.add(exchange, exchange.started_s)
-            exchange.forward(
-                self.provider, target, on_unreachable=routes.PROVIDER_DOWN, on_timeout=routes.UPSTREAM_TIMEOUT
-            )
-
-    def _invoke(self, exchange: Exchange, name: bytes, target: bytes) -> None:
-        if exchange.method not in routes.FUNCTION_METHODS:
-            exchange.answer(routes.METHOD_NOT_ALLOWED)
-            return
-        service = self.services.find(name)
-        if service is None:
-            if not self.services.ready:
-                exchange.answer(routes.PROVIDER_DOWN)
-            else:
-                exchange.answer(routes.unknown_function(*routes.full_name(name.decode(), self._namespace)))
-            return
-        if not service.endpoints:
-            service.metrics.started += 1
-            service.metrics.finished(503, 0.0)
-            exchange.answer(routes.no_endpoints(name))
-            return
-        self._overdue.add(exchange, exchange.started_s)
-        exchange.forward(
-            service,
-            target,
-            on_unreachable=routes.unreachable(name),
-            on_timeout=routes.UPSTREAM_TIMEOUT,
-            metrics=service.metrics,
-        )
-
-    def finished(self, exchange: Exchange) -> None:
-        self._overdue.remove(exchange)
-
-    def sweep(self) -> None:
-        """Close what has been idle for too long, on both sides. Called every SWEEP_S."""
-        now_s = time.monotonic()
-        for connection in tuple(self.connections):
-            connection.check(now_s)
-        for pool in (*self.services.pools(), self.provider.pool):
-            pool.expire(now_s)
-
-    def drain(self) -> None:
-        """Take no new request; connections close as soon as they are idle."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
-
-    def _authorized(self, exchange: Exchange) -> bool:
-        if self._authorization is None:
-            return True
-        given = next((line for line in exchange.lines if line[:14].lower() == b"authorization:"), b"")
-        scheme, _, credentials = given[14:].strip().partition(b" ")
-        return scheme.lower() == b"basic" and hmac.compare_digest(credentials.strip(), self._authorization)
-
-
 class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_closing", "_current", "_head_bytes", "_incoming", "_parser", "_paused", "_queue", "_since_s",
-        "forwarded_for", "gateway", "transport", "write",
+        "_closing", "_current", "_deaf", "_head_bytes", "_incoming", "_last", "_parser", "_paused", "_queue",
+        "_since_s", "forwarded_for", "gateway", "transport", "write",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
@@ -149,13 +53,15 @@ class Downstream(asyncio.Protocol):
         self.transport: Any = None
         self.write: Any = None
         self.forwarded_for = b""
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._incoming: Exchange | None = None  # whose head or body is being read
         self._current: Exchange | None = None  # whose turn it is
         self._queue: deque[Exchange] = deque()
         self._head_bytes = 0
         self._paused = False
         self._closing = False
+        self._deaf = False  # nothing that still arrives matters
+        self._last: Exchange | None = None
         self._since_s = 0.0  # since when the connection waits for a request, or for the rest of one
 
     # asyncio.Protocol
@@ -171,18 +77,20 @@ class Downstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gateway.connections.discard(self)
-        self._closing = True
+        self._closing = self._deaf = True
         self._queue.clear()
         if self._current is not None:
             self._current.cancel()
+        # The parser and the last request refer back to this object; nobody should have to look for the cycle.
+        self._parser = self._last = self._incoming = None
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._deaf:
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._refuse_upgrade(data, upgrade)
+            self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(routes.BAD_REQUEST)
         incoming = self._incoming
@@ -258,6 +166,11 @@ class Downstream(asyncio.Protocol):
                 incoming.lines = without(incoming.lines, names)
         if incoming.host is None and not incoming.http10:
             incoming.refusal = routes.MISSING_HOST
+        if incoming.chunked and incoming.http10:
+            incoming.refusal = routes.BAD_REQUEST
+        if incoming.refusal is not None:
+            incoming.keep_alive = False
+        self._last = incoming
         self._queue.append(incoming)
 
     def on_body(self, data: bytes) -> None:
@@ -292,12 +205,12 @@ class Downstream(asyncio.Protocol):
         if self._closing:
             return
         if abort:
-            self._closing = True
+            self._closing = self._deaf = True
             self.transport.abort()
         elif not exchange.complete:
             self._linger()
         elif not exchange.keep_alive or (self.gateway.draining and not self._queue):
-            self._closing = True
+            self._closing = self._deaf = True
             self.transport.close()
         else:
             if self._paused:
@@ -320,7 +233,10 @@ class Downstream(asyncio.Protocol):
         """Close the connection when it waits for its client for too long."""
         limits = self.gateway.limits
         current = self._current
-        if current is None or not current.complete:
+        if self._closing:
+            if now_s - self._since_s > FLUSH_S:
+                self.transport.abort()  # the client does not read its last answer
+        elif current is None or not current.complete:
             if limits.read_timeout_s and now_s - self._since_s > limits.read_timeout_s:
                 self.transport.abort() if current is not None else self.transport.close()
         elif (
@@ -339,24 +255,34 @@ class Downstream(asyncio.Protocol):
 
     def _refuse(self, answer: Answer) -> None:
         """The client does not speak HTTP: answer what came before, then say so and close."""
-        exchange = self._incoming if self._incoming is not None and self._incoming.method else None
-        if exchange is not None and exchange is self._current:
-            exchange.answer(routes.BAD_REQUEST) if not exchange.done else None
+        self._deaf = True
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None and incoming is self._current:
+            incoming.refuse(answer)
             return
-        if exchange is None or exchange not in self._queue:
-            exchange = Exchange(self)
-            exchange.method = b"GET"
-            self._queue.append(exchange)
-        exchange.refusal = answer
-        exchange.keep_alive = False
-        self._incoming = None
+        if incoming is None or not incoming.method:
+            incoming = Exchange(self)
+            incoming.method = b"GET"
+            self._queue.append(incoming)
+        incoming.refusal = answer
+        incoming.keep_alive = False
 
-    def _refuse_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """An upgrade is not offered: the request is served as if it had not asked, CONNECT is refused."""
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """No upgrade is offered: the request is served as if it had not asked for one.
+
+        The parser takes a body after such a head for the other protocol's bytes, and where it ends
+        is not known: requests with a body (and CONNECT, whose body is a tunnel) are refused.
+        """
+        declined = self._last
+        if declined is None or declined.method == b"CONNECT" or declined.chunked or declined.length not in (None, b"0"):
+            if declined is not None:
+                declined.refusal = routes.UPGRADE_WITH_BODY
+                declined.keep_alive = False
+            self._deaf = True
+            return
         self._parser = httptools.HttpRequestParser(self)
-        rest = data[upgrade.args[0] :]
         if rest:
-            self._parser.feed_data(rest)
+            self.data_received(rest)
 
     def _linger(self) -> None:
         """End the connection after an answer that came before the end of its request.
@@ -364,7 +290,7 @@ class Downstream(asyncio.Protocol):
         Closing now would reset the connection because of the unread request, and the reset could
         destroy the answer on its way: stop writing, throw away what comes, close a little later.
         """
-        self._closing = True
+        self._closing = self._deaf = True
         if self._paused:
             self.transport.resume_reading()
         self.transport.write_eof()

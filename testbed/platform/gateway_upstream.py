@@ -62,7 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchange: Waiting | None = None
         self.uses = 0
         self.idle_since_s = 0.0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._reset()
 
     def _reset(self) -> None:
@@ -102,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.connections.discard(self)
         self.pool.closing.remove(self)
+        self._parser = None  # it refers back to this object
         exchange = self.exchange
         if exchange is None:
             return
@@ -143,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.generation = -1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.done:
+        if self.head_done:  # a trailer, or bytes after the answer
             return
         key = name.lower()
         if key not in _SPECIAL:

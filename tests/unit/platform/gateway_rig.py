@@ -139,9 +139,9 @@ class FakeApiserver:
         try:
             while True:
                 changed = self._changed = self._changed or asyncio.Event()
-                for event in self.events[position:]:
-                    await response.write(json.dumps(event).encode() + b"\n")
-                position = len(self.events)
+                while position < len(self.events):
+                    await response.write(json.dumps(self.events[position]).encode() + b"\n")
+                    position += 1
                 try:
                     await asyncio.wait_for(changed.wait(), 0.5)
                 except TimeoutError:
@@ -279,6 +279,41 @@ class GatewayProcess:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(15)
+
+
+def echo(connection: socket.socket) -> None:
+    """A backend's script: answers every request with a JSON description of it. /close ends the connection after."""
+    while True:
+        head = read_head(connection)
+        if not head:
+            return
+        head, _, body = head.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = [line.split(": ", 1) for line in lines]
+        names = {name.lower(): value for name, value in headers}
+        while len(body) < int(names.get("content-length", 0)):
+            body += connection.recv(65536)
+        while names.get("transfer-encoding") == "chunked" and not body.endswith(b"0\r\n\r\n"):
+            body += connection.recv(65536)
+        method, target, _ = first.split(" ")
+        answer = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1")}
+        text = json.dumps(answer).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text))
+        connection.sendall(b"" if method == "HEAD" else text)
+        if target == "/close" or names.get("connection") == "close":
+            return
+
+
+def canned(*answers: bytes) -> Callable[[socket.socket], None]:
+    """A backend's script: sends these bytes for the first, second, … request of a connection, then closes it."""
+
+    def script(connection: socket.socket) -> None:
+        for answer in answers:
+            if not read_head(connection):
+                return
+            connection.sendall(answer)
+
+    return script
 
 
 class Backend:
