@@ -143,6 +143,8 @@ def test_a_crashed_instance_is_replaced_and_others_are_unharmed(lab: Lab, platfo
     )
     same_namespace = "[ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ]"
     is_server = "tr '\\0' ' ' <$p/cmdline | grep -q index.py"
+    same_namespace = "[ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ]"
+    is_server = "tr '\\0' ' ' <$p/cmdline | grep -q [i]ndex.py"  # the brackets keep it from finding itself
     inside = f"for p in /proc/[0-9]*; do {same_namespace} && {is_server} && kill -KILL ${{p#/proc/}}; done; true"
     subprocess.run(lab.command(victim.id, ["sh", "-c", inside]), check=True)
     eventually(lambda: platform.state().instances[victim.id].phase is not Phase.READY, "the crash is noticed")
