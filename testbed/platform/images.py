@@ -67,7 +67,6 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     Raises StackError when two functions give one image different content, EnvironmentProblem when
     the folder cannot be written.
     """
-    images_dir.mkdir(parents=True, exist_ok=True)
     made: dict[str, str] = {}
     builds: dict[tuple[str, str, str], str] = {}
     for function in application.functions:
@@ -91,7 +90,7 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
 def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> str:
     template = read_template(template_dir)
     name = folder_name(function.image)
-    (images_dir / _BUILDS).mkdir(exist_ok=True)
+    (images_dir / _BUILDS).mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=images_dir / _BUILDS))
     try:
         staging.chmod(0o755)

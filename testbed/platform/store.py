@@ -57,13 +57,15 @@ class Record:
 class Store:
     """Synchronous; not for use from several threads. Every method that changes something is atomic."""
 
-    def __init__(self, database: Path, nodes: Sequence[int], hosts: Sequence[Host]) -> None:
+    def __init__(
+        self, database: Path, nodes: Sequence[int], hosts: Sequence[Host], kept_events: int = KEPT_EVENTS
+    ) -> None:
         """Open the database, or make it; `nodes` and `hosts` are the cluster's, whatever it was before."""
         self._database = sqlite3.connect(database, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(_SCHEMA)
-        self._history: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
+        self._history: deque[dict[str, Any]] = deque(maxlen=kept_events)
         self._pending: list[dict[str, Any]] = []
         self._records: dict[str, Record] = {}
         self._removing: frozenset[str] = frozenset()

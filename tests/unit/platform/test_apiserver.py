@@ -1,0 +1,256 @@
+"""The apiserver over HTTP: the faas-provider contract, the watch, and a real process that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from aiohttp.test_utils import TestClient, TestServer
+
+from testbed.model import ClusterState, Host, Role
+from testbed.platform.apiserver import Apiserver
+from testbed.platform.store import Store
+
+HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
+ONE = {"service": "one", "image": "i", "namespace": "t", "annotations": {"directfaas/ingress": "true"}}
+
+Scenario = Callable[[Any], Awaitable[None]]
+
+
+def image(folder: Path) -> Path:
+    (folder / "images" / "i").mkdir(parents=True)
+    (folder / "images" / "i" / "template.yml").write_text("fprocess: python index.py")
+    return folder / "images"
+
+
+def serve(folder: Path, scenario: Scenario) -> None:
+    """Run a scenario against an apiserver in this process."""
+
+    @asynccontextmanager
+    async def client() -> AsyncIterator[Any]:
+        store = Store(folder / "db", (1, 2, 3), HOSTS)
+        server = TestServer(Apiserver(store, image(folder), heartbeat_s=0.2).application())
+        async with TestClient(server) as made:
+            yield made
+        store.close()
+
+    async def run() -> None:
+        async with client() as made:
+            await scenario(made)
+
+    asyncio.run(run())
+
+
+def test_a_function_lives_as_the_provider_contract_says(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        assert (await client.put("/system/functions", json=ONE)).status == 404
+        body = {**ONE, "limits": {"memory": "1Mi"}, "envProcess": "x", "envVars": {"A": "b"}}
+        assert (await client.post("/system/functions", json=body)).status == 202
+        assert (await client.post("/system/functions", json=body)).status == 409
+        assert (await client.put("/system/functions", json=body)).status == 202
+        assert (await client.put("/instances/one.t.1/phase", json={"phase": "Ready"})).status == 204
+        status = await (await client.get("/system/function/one?namespace=t")).json()
+        assert status.pop("createdAt").endswith("Z")
+        assert status == {
+            "name": "one",
+            "image": "i",
+            "namespace": "t",
+            "envVars": {"A": "b"},
+            "envProcess": "x",
+            "labels": {},
+            "annotations": {"directfaas/ingress": "true"},
+            "limits": {"memory": "1Mi"},
+            "invocationCount": 0,
+            "replicas": 1,
+            "availableReplicas": 1,
+        }
+        listed = await (await client.get("/system/functions?namespace=t")).json()
+        assert [one["name"] for one in listed] == ["one"]
+        assert await (await client.get("/system/functions")).json() == []
+        assert await (await client.get("/system/namespaces")).json() == ["t"]
+        scale = {"serviceName": "one", "replicas": 3, "namespace": "t"}
+        assert (await client.post("/system/scale-function/one", json=scale)).status == 202
+        assert (await client.post("/system/scale-function/two", json=scale)).status == 404
+        delete = {"functionName": "one", "namespace": "t"}
+        assert (await client.delete("/system/functions", json=delete)).status == 202
+        assert (await client.delete("/system/functions", json=delete)).status == 404
+        assert (await client.get("/system/function/one?namespace=t")).status == 404
+        assert await (await client.get("/system/functions?namespace=t")).json() == []
+        state = await (await client.get("/state")).json()
+        for one in state["instances"]:
+            assert (await client.delete(f"/instances/{one['id']}")).status == 204
+        assert (await (await client.get("/state")).json())["functions"] == []
+
+    serve(tmp_path, scenario)
+
+
+def test_a_namespace_has_a_route(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        direct = {"name": "t", "annotations": {"directfaas/route": "direct"}}
+        assert (await client.put("/system/namespace/t", json=direct)).status == 404
+        assert (await client.post("/system/namespace/t", json=direct)).status == 201
+        assert (await client.post("/system/functions", json=ONE)).status == 202
+        answer = await client.put("/system/namespace/t", json={"name": "t"})
+        assert answer.status == 409
+        assert await answer.text() == (
+            "namespace t has functions on the direct route; remove them before its route changes\n"
+        )
+        found = await (await client.get("/system/namespace/t")).json()
+        assert found["annotations"] == {"directfaas/route": "direct"}
+        assert (await client.delete("/system/namespace/t")).status == 202
+        assert (await client.delete("/instances/one.t.1")).status == 204
+        assert (await client.get("/system/namespace/t")).status == 404
+
+    serve(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("POST", "/system/functions", b"{", 400, "the request's body is not JSON\n"),
+        ("POST", "/system/functions", b"[]", 400, "the request's body must be a JSON object\n"),
+        (
+            "POST",
+            "/system/functions",
+            b'{"service":"one","image":"j"}',
+            400,
+            "image j of function one is not built; deploy it with testbed deploy\n",
+        ),
+        ("POST", "/system/scale-function/one", b'{"replicas":1}', 404, "there is no function one.openfaas-fn\n"),
+        ("GET", "/system/function/one", b"", 404, "there is no function one.openfaas-fn\n"),
+        ("GET", "/watch?since=x", b"", 400, '"since" must be a version number, not "x"\n'),
+        ("DELETE", "/instances/one.t.1", b"", 404, "there is no instance one.t.1\n"),
+        (
+            "PUT",
+            "/instances/one.t.1/phase",
+            b'{"phase":"Gone"}',
+            400,
+            '"phase" must be one of Pending, Ready, NotReady, Draining, not "Gone"\n',
+        ),
+    ],
+)
+def test_what_is_wrong_is_answered_with_one_sentence(
+    tmp_path: Path, method: str, path: str, body: bytes, status: int, text: str
+) -> None:
+    async def scenario(client: Any) -> None:
+        answer = await client.request(method, path, data=body)
+        assert (answer.status, await answer.text()) == (status, text)
+
+    serve(tmp_path, scenario)
+
+
+def test_health_and_info(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        assert (await client.get("/healthz")).status == 200
+        assert (await client.head("/healthz")).status == 200
+        assert (await (await client.get("/system/info")).json())["orchestration"] == "mininet"
+
+    serve(tmp_path, scenario)
+
+
+async def lines(answer: Any, count: int) -> list[dict[str, Any]]:
+    return [json.loads(await answer.content.readline()) for _ in range(count)]
+
+
+def test_a_watch_begins_with_a_snapshot_then_events_then_heartbeats(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        answer = await client.get("/watch")
+        [snapshot] = await lines(answer, 1)
+        await client.post("/system/functions", json=ONE)
+        events = await lines(answer, 4)
+        assert [event["type"] for event in (snapshot, *events)] == ["SNAPSHOT", "PUT", "PUT", "PUT", "HEARTBEAT"]
+        assert [event["version"] for event in (snapshot, *events)] == [1, 2, 3, 4, 4]
+        state = ClusterState()
+        for event in (snapshot, *events):
+            state = state.apply(event)
+        assert state.to_json() == await (await client.get("/state")).json()
+        answer.close()
+
+    serve(tmp_path, scenario)
+
+
+def test_a_watch_resumes_where_it_was_or_begins_anew(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        await client.post("/system/functions", json=ONE)
+        resumed = await client.get("/watch?since=2")
+        assert [event["version"] for event in await lines(resumed, 2)] == [3, 4]
+        caught_up = await client.get("/watch?since=4")
+        assert (await lines(caught_up, 1))[0]["type"] == "HEARTBEAT"
+        unknown = await client.get("/watch?since=99")
+        assert (await lines(unknown, 1))[0]["type"] == "SNAPSHOT"
+        for answer in (resumed, caught_up, unknown):
+            answer.close()
+
+    serve(tmp_path, scenario)
+
+
+class Process:
+    """A real apiserver on loopback."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._argv = [
+            *(sys.executable, "-m", "testbed.platform.apiserver"),
+            *("--cluster", str(folder / "cluster.json"), "--database", str(folder / "db")),
+            *("--images", str(folder / "images"), "--listen", f"127.0.0.1:{port}"),
+        ]
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._argv)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                requests.get(f"{self.url}/healthz", timeout=5)
+                return
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline
+                assert self._process.poll() is None
+                time.sleep(0.02)
+
+    def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(30)
+
+    def state(self) -> dict[str, Any]:
+        return requests.get(f"{self.url}/state", timeout=5).json()
+
+
+def test_a_killed_apiserver_has_lost_nothing_and_its_watchers_resume(tmp_path: Path) -> None:
+    image(tmp_path)
+    cluster = {"nodes": [1, 2, 3], "hosts": [host.to_json() for host in HOSTS]}
+    (tmp_path / "cluster.json").write_text(json.dumps(cluster))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Process(tmp_path, port)
+    try:
+        check_that_nothing_is_lost(server)
+    finally:
+        server.end(signal.SIGKILL)
+
+
+def check_that_nothing_is_lost(server: Process) -> None:
+    requests.post(f"{server.url}/system/functions", json=ONE, timeout=5).raise_for_status()
+    requests.put(f"{server.url}/instances/one.t.1/phase", json={"phase": "Ready"}, timeout=5).raise_for_status()
+    before = server.state()
+    assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    server.start()
+    assert server.state() == before
+    with requests.get(f"{server.url}/watch?since={before['version']}", stream=True, timeout=30) as watch:
+        scale = {"serviceName": "one", "namespace": "t", "replicas": 2}
+        requests.post(f"{server.url}/system/scale-function/one", json=scale, timeout=5).raise_for_status()
+        event = json.loads(next(watch.iter_lines(chunk_size=None)))
+        assert (event["type"], event["version"]) == ("PUT", before["version"] + 1)
+        assert server.end(signal.SIGTERM) == 0

@@ -1,0 +1,99 @@
+"""An image is a template and a handler in one folder, replaced in one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import EnvironmentProblem, StackError
+from testbed.model import Application, FunctionSpec
+from testbed.platform import images
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "templates/python/function").mkdir(parents=True)
+    (tmp_path / "templates/python/template.yml").write_text("language: python\nfprocess: python index.py\n")
+    (tmp_path / "templates/python/index.py").write_text("serve()")
+    (tmp_path / "templates/python/function/helper.py").write_text("")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "handler.py").write_text(f"# {name}")
+    return tmp_path
+
+
+def application(folder: Path, image: str = "shop/one:1.0", handler: str = "one") -> Application:
+    return Application("shop", (FunctionSpec("one", "python", str(folder / handler), image),))
+
+
+def test_template_and_handler_lie_in_the_images_folder(folder: Path) -> None:
+    made = images.build(application(folder), folder / "templates", folder / "images")
+    image = folder / "images" / "shop_one_1.0"
+    assert images.read_template(image) == images.Template("python", "python index.py")
+    assert (image / "index.py").read_text() == "serve()"
+    assert (image / "function" / "handler.py").read_text() == "# one"
+    assert (image / "function" / "helper.py").is_file()
+    assert made == {"shop/one:1.0": images.build_of(folder / "images", "shop/one:1.0")}
+
+
+def test_the_same_content_is_the_same_build_and_other_content_another(folder: Path) -> None:
+    def build() -> str:
+        return images.build(application(folder), folder / "templates", folder / "images")["shop/one:1.0"]
+
+    first = build()
+    (folder / "one" / "__pycache__").mkdir()
+    (folder / "one" / "__pycache__" / "handler.pyc").write_text("")
+    assert build() == first
+    (folder / "one" / "handler.py").write_text("# changed")
+    second = build()
+    assert second != first
+    assert (folder / "images" / ".builds" / first / "function" / "handler.py").read_text() == "# one"
+    assert (folder / "images" / "shop_one_1.0" / "function" / "handler.py").read_text() == "# changed"
+    assert not list((folder / "images").glob(".builds/.staging*"))
+
+
+def test_an_image_that_was_never_built_has_no_build(tmp_path: Path) -> None:
+    assert images.build_of(tmp_path, "shop/one:1.0") == ""
+
+
+def test_one_image_name_cannot_stand_for_two_handlers(folder: Path) -> None:
+    two = FunctionSpec("two", "python", str(folder / "two"), "shop/one:1.0")
+    both = Application("shop", (*application(folder).functions, two))
+    with pytest.raises(StackError) as caught:
+        images.build(both, folder / "templates", folder / "images")
+    assert str(caught.value) == (
+        "image shop/one:1.0 of function two is also that of another function with another handler; "
+        "give each its own image name"
+    )
+
+
+def test_functions_may_share_one_image(folder: Path) -> None:
+    one = application(folder).functions[0]
+    two = FunctionSpec("two", "python", one.handler, one.image)
+    assert len(images.build(Application("shop", (one, two)), folder / "templates", folder / "images")) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "images").mkdir()
+    (folder / "images" / ".builds").write_text("in the way")
+    with pytest.raises(EnvironmentProblem) as caught:
+        images.build(application(folder), folder / "templates", folder / "images")
+    assert str(caught.value).startswith(f"image shop/one:1.0 could not be built in {folder / 'images'}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is missing; a template needs it to say how its functions are started"),
+        ("a: [", "is not YAML (ParserError); mend it"),
+        ("language: python", 'has no "fprocess"; give it the command that starts the function, e.g. python index.py'),
+        ("- a", 'has no "fprocess"; give it the command that starts the function, e.g. python index.py'),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "template.yml").write_text(text)
+    with pytest.raises(StackError) as caught:
+        images.read_template(tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'template.yml'} {message}"

@@ -1,0 +1,129 @@
+"""What the apiserver refuses, and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testbed.errors import UsageError
+from testbed.model import ClusterState, Deployment, Function, Route
+from testbed.platform import validation
+
+URL = "http://gateway.openfaas:8080/function"
+
+
+def state(route: Route = Route.DIRECT) -> ClusterState:
+    two = Function("t", "two", 256, "10.96.1.0", "i", 1, calls=("three",))
+    three = Function("t", "three", 257, "10.96.1.1", "i", 1, calls=())
+    return ClusterState(1, (1, 2, 3), {"t": Deployment("t", route)}, {one.full_name: one for one in (two, three)})
+
+
+def check(body: dict[str, Any], route: Route = Route.DIRECT) -> validation.FunctionRequest:
+    request = validation.function_request({"service": "one", "image": "i", "namespace": "t", **body}, "openfaas-fn")
+    validation.check(request, state(route), lambda image: "build" if image == "i" else "")
+    return request
+
+
+def annotated(**annotations: str) -> dict[str, Any]:
+    return {"annotations": {f"directfaas/{key}": value for key, value in annotations.items()}}
+
+
+def test_a_deployment_is_read() -> None:
+    request = check(
+        {
+            "envProcess": "python x.py",
+            "envVars": {"A": f"{URL}/two"},
+            "labels": {"com.openfaas.scale.min": "0", "com.openfaas.scale.max": "5"},
+            "limits": {"memory": "1Mi"},
+            **annotated(ingress="true", calls="two, three", node="node3"),
+        }
+    )
+    assert (request.ingress, request.calls, request.min_replicas) == (True, ("two", "three"), 0)
+    assert request.environment == {"A": f"{URL}/two", "fprocess": "python x.py"}
+    assert request.extra == {"envProcess": "python x.py", "limits": {"memory": "1Mi"}}
+
+
+def test_without_a_namespace_the_default_one_is_meant() -> None:
+    assert validation.function_request({"service": "one", "image": "i"}, "openfaas-fn").namespace == "openfaas-fn"
+
+
+NAME = 'use at most 63 lower-case letters, digits and "-", a letter or digit at both ends'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"service": "One"}, f'"One" cannot name a function; {NAME}'),
+        ({"service": ""}, f'"" cannot name a function; {NAME}'),
+        ({"service": "a" * 64}, f'"{"a" * 64}" cannot name a function; {NAME}'),
+        ({"namespace": "a.b"}, f'"a.b" cannot name a namespace; {NAME}'),
+        ({"image": ""}, 'function one has no image; give "image" a name'),
+        ({"image": "j"}, "image j of function one is not built; deploy it with testbed deploy"),
+        ({"service": 7}, '"service" must be text'),
+        ({"envVars": {"A": 1}}, '"envVars" of function one must map names to texts'),
+        ({"labels": [1]}, '"labels" of function one must map names to texts'),
+        (
+            annotated(ingress="yes"),
+            'annotation directfaas/ingress of function one must be "true" or "false", not "yes"',
+        ),
+        (annotated(calls="one"), "function one calls itself; take it out of its directfaas/calls"),
+        (annotated(calls="two,two"), "function one names two twice in its directfaas/calls; take one of them out"),
+        (annotated(calls="a/b"), f'"a/b" cannot name a function; {NAME}'),
+        (
+            {"service": "three", **annotated(calls="two")},
+            "the calls two -> three -> two in namespace t form a cycle; take one of them out",
+        ),
+        (
+            annotated(node="node1"),
+            'annotation directfaas/node of function one is wrong: "node1" is not a worker; there are node2, node3',
+        ),
+        (
+            {"labels": {"com.openfaas.scale.min": "many"}},
+            'label com.openfaas.scale.min of function one must be a whole number up to 200, not "many"',
+        ),
+        (
+            {"labels": {"com.openfaas.scale.max": "201"}},
+            'label com.openfaas.scale.max of function one must be a whole number up to 200, not "201"',
+        ),
+        (
+            {"labels": {"com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2"}},
+            "label com.openfaas.scale.min of function one is greater than its com.openfaas.scale.max",
+        ),
+        (
+            {"envVars": {"A": f"{URL}/two"}},
+            "environment value A of function one names function two, which is not among its directfaas/calls; "
+            "add it there or take the value out",
+        ),
+    ],
+)
+def test_a_wrong_deployment_is_refused_with_one_sentence(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check(body)
+    assert str(caught.value) == message
+
+
+def test_the_gateway_in_another_form_is_allowed_on_the_gateway_route_alone() -> None:
+    body = {"envVars": {"gateway_hostname": "gateway"}}
+    assert check(body, Route.GATEWAY).environment == body["envVars"]
+    with pytest.raises(UsageError, match="contains the gateway"):
+        check(body, Route.DIRECT)
+
+
+@pytest.mark.parametrize("replicas", [-1, 201, 1.5, "3", None, True])
+def test_only_a_sensible_number_of_replicas_is_accepted(replicas: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        validation.scale_request({"replicas": replicas}, "one")
+    assert str(caught.value) == '"replicas" of function one must be a whole number from 0 to 200'
+
+
+def test_replicas_are_read() -> None:
+    assert [validation.scale_request({"replicas": replicas}, "one") for replicas in (0, 200)] == [0, 200]
+
+
+def test_a_route_is_direct_or_gateway() -> None:
+    assert validation.route_request({}, "t") is Route.GATEWAY
+    assert validation.route_request({"annotations": {"directfaas/route": "direct"}}, "t") is Route.DIRECT
+    with pytest.raises(UsageError) as caught:
+        validation.route_request({"annotations": {"directfaas/route": "fast"}}, "t")
+    assert str(caught.value) == 'annotation directfaas/route of namespace t must be "direct" or "gateway"'
