@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 
@@ -65,11 +65,11 @@ class Outcome:
 class Experiment(ABC):
     """One figure or table of the paper, measured."""
 
-    name: str
-    title: str
-    minutes: Mapping[Profile, float]
+    name: ClassVar[str]
+    title: ClassVar[str]
+    minutes: ClassVar[Mapping[Profile, float]]
     """About how long each profile takes on a two-core machine."""
-    plants: Sequence[str] = ()
+    plants: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def configure(self, options: Options) -> dict[str, Any]:

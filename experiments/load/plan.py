@@ -75,7 +75,7 @@ def visited_functions(body: bytes) -> list[str] | None:
         answer = json.loads(body)
     except ValueError:
         return None
-    visited = answer.get("visited") if isinstance(answer, dict) else None
+    visited = answer.get("functions") if isinstance(answer, dict) else None
     return [str(name) for name in visited] if isinstance(visited, list) else None
 
 

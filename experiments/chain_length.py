@@ -1,0 +1,250 @@
+"""The paper's figures 9c and 9d: how long a chain takes by gateway and direct, by its length.
+
+What is asked is decided in `chain_plan`, done to the lab in `chain_session`, and understood in
+`chain_results`; this module is the order in which they take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from rich.console import Console
+
+from experiments import chain_plan, chain_results, wire
+from experiments.base import Experiment, Options, Outcome, Profile
+from experiments.chain_plan import ARMS, Cell, ChainConfig, Phase
+from experiments.chain_session import ChainSession, Pair, cpu_hogs, open_session
+from experiments.load.plan import PlannedRequest
+from experiments.progress import Steps
+from experiments.rawdata import RawWriter, invocation_rows
+from experiments.report import chain_report
+from experiments.rundir import RunFolder, write_json
+
+SETTLE_TIMEOUT_S = 5.0
+"""Switches hand their counters up about once a second."""
+SETTLE_POLL_S = 0.1
+QUIET_S = 1.5
+DEPLOY_WEIGHT_S, CALIBRATE_WEIGHT_S, PHASE_WEIGHT_S = 12.0, 4.0, 6.0
+
+
+@dataclass
+class Measurement:
+    """One run in progress: what is measured with, and where it is written."""
+
+    config: ChainConfig
+    session: ChainSession
+    folder: RunFolder
+    raw: RawWriter
+    steps: Steps
+
+
+class ChainLength(Experiment):
+    """Figures 9c and 9d."""
+
+    name = "chain-length"
+    title = "Chains of different lengths, by gateway and direct (figures 9c, 9d)"
+    minutes: ClassVar[Mapping[Profile, float]] = {Profile.SMOKE: 2, Profile.CLASS: 8, Profile.PAPER: 25}
+    plants = chain_plan.PLANTS
+
+    def configure(self, options: Options) -> dict[str, Any]:
+        return chain_plan.resolve(options).to_json()
+
+    @contextmanager
+    def prepare(self, config: Mapping[str, Any], run: RunFolder, console: Console) -> Iterator[Measurement]:
+        resolved = ChainConfig.from_json(config)
+        with (
+            Steps(console, total_weight(resolved)) as steps,
+            open_session(resolved, run.path / ".driver", steps.say) as session,
+        ):
+            yield Measurement(resolved, session, run, RawWriter(run.raw), steps)
+
+    def run(self, session: Measurement) -> None:
+        measure(session)
+
+    def process(self, run: RunFolder) -> Outcome:
+        config = ChainConfig.from_json(run.config())
+        analysis = chain_results.analyse(config, chain_results.read(run.raw))
+        return chain_report.write(run, config, analysis)
+
+    def present(self, run: RunFolder, console: Console) -> None:
+        chain_report.present(run, console)
+
+
+EXPERIMENT = ChainLength()
+
+
+def measure(run: Measurement) -> None:
+    """Everything after the lab stands: calibrate, then phase by phase, then collect the functions' records."""
+    session, config = run.session, run.config
+    write_json(run.folder.raw / "lab.json", session.lab.client.status())
+    run.folder.update_manifest(datapath=session.lab.datapath)
+    calibrate(run)
+    placements: dict[str, dict[str, int]] = {}
+    done: list[dict[str, Any]] = []
+    placed = upstream = ""
+    for phase in chain_plan.phases(config):
+        if phase.placement != placed:
+            deploy(run, phase.placement, placements, first=not placed)
+            placed, upstream = phase.placement, ""
+        if phase.upstream != upstream:
+            session.set_upstream(phase.upstream)
+            upstream = phase.upstream
+        done.append(measure_phase(run, phase))
+        write_json(run.folder.raw / "phases.json", done)
+    run.raw.rows("invocations", invocation_rows(session.invocation_logs()))
+    run.folder.update_manifest(
+        flow_digests={node: switch["digest"] for node, switch in session.digests().items()},
+        link_readback=done[-1]["links_after"],
+    )
+    for leftover in (run.folder.path / ".driver").iterdir():
+        leftover.unlink()
+    (run.folder.path / ".driver").rmdir()
+
+
+def calibrate(run: Measurement) -> None:
+    """Measure what each trunk adds to a round trip, for every delay of the run."""
+    for delay_ms in run.config.calibrated_delays_ms:
+        run.steps.say(f"calibrating, delay {delay_ms:g} ms")
+        run.session.set_delay(delay_ms)
+        probe(run, "calibration", "", delay_ms)
+        run.steps.advance(CALIBRATE_WEIGHT_S, "calibrated")
+
+
+def probe(run: Measurement, moment: str, phase: str, delay_ms: float) -> None:
+    """Probe all trunks and keep every single round trip."""
+    for path, rtts_ns in run.session.probe.measure(run.config.round_trips).items():
+        common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "path": path}
+        run.raw.rows("probes", ({**common, "rtt_ns": rtt_ns} for rtt_ns in rtts_ns))
+
+
+def deploy(run: Measurement, placement: str, placements: dict[str, dict[str, int]], *, first: bool) -> None:
+    """Deploy all arms with a placement, in place of those that stand."""
+    run.steps.say(f"deploying three chains, placement {placement}")
+    if not first:
+        run.session.remove()
+    placements[placement] = run.session.deploy(placement)
+    write_json(run.folder.raw / "placements.json", placements)
+    run.steps.advance(DEPLOY_WEIGHT_S, "deployed")
+
+
+def measure_phase(run: Measurement, phase: Phase) -> dict[str, Any]:
+    """Set a phase up, measure its cells, and say what was observed around them."""
+    session = run.session
+    session.set_delay(phase.delay_ms)
+    if run.config.plant == "wrong-delay":
+        session.plant_wrong_delay(phase.delay_ms)
+    links_before = session.read_delays()
+    session.driver.send(chain_plan.first_use(run.config, phase), "first-use")
+    probe(run, "before", phase.slug, phase.delay_ms)
+    lost_before = session.lost_upcalls()
+    callers, opened = quiet_counters(session)
+    with cpu_hogs(run.config.plant == "cpu-hog"):
+        for cell in chain_plan.cells(run.config, phase):
+            callers, opened = measure_cell(run, cell, callers, opened)
+            run.steps.advance(chain_plan.weight(run.config, cell), cell.name)
+    keep_late_connections(run, phase, callers, opened)
+    digests = session.digests()
+    probe(run, "after", phase.slug, phase.delay_ms)
+    lost_after = session.lost_upcalls()
+    run.steps.advance(PHASE_WEIGHT_S, phase.name)
+    return {
+        **asdict(phase),
+        "phase": phase.slug,
+        "links_before": links_before,
+        "links_after": session.read_delays(),
+        "switches": digests,
+        "lost_upcalls": None if lost_before is None or lost_after is None else lost_after - lost_before,
+    }
+
+
+def measure_cell(
+    run: Measurement, cell: Cell, callers_before: dict[Pair, int], opened_before: dict[Pair, int]
+) -> tuple[dict[Pair, int], dict[Pair, int]]:
+    """Send a cell's requests and keep what became of them; returns the counters as they stand afterwards."""
+    session = run.session
+    plan = chain_plan.requests(run.config, cell)
+    cpu_before = session.cpu.sample()
+    results, counts = session.driver.send(plan, cell.slug)
+    cpu_after = session.cpu.sample()
+    opened = session.gateway_connections()
+    by_gateway = {pair: count - opened_before.get(pair, 0) for pair, count in opened.items()}
+    expected = wire.merge([expected_callers(plan, cell.length), by_gateway])
+    callers = settled(session, callers_before, expected)
+    by_index = {request.index: request for request in plan}
+    run.raw.rows(
+        "requests", ({"cell": cell.slug, **asdict(by_index[result.index]), **asdict(result)} for result in results)
+    )
+    run.raw.rows("counts", [{"cell": cell.slug, **asdict(counts)}])
+    keep_connections(run, cell.slug, "switch", callers_before, callers)
+    keep_connections(run, cell.slug, "gateway", opened_before, opened)
+    for moment, sample in (("before", cpu_before), ("after", cpu_after)):
+        row = {"cell": cell.slug, "moment": moment, **asdict(sample.machine), "own_s": sample.own_s}
+        run.raw.rows("cpu", [row])
+    return callers, opened
+
+
+def keep_connections(
+    run: Measurement, cell: str, source: str, before: Mapping[Pair, int], after: Mapping[Pair, int]
+) -> None:
+    """Keep what a counter said before and after a cell, pair by pair."""
+    run.raw.rows(
+        "connections",
+        (
+            {"cell": cell, "source": source, "caller": pair[0], "callee": pair[1],
+             "before": before.get(pair, 0), "after": after.get(pair, 0)}
+            for pair in sorted(before.keys() | after.keys())
+        ),
+    )  # fmt: skip
+
+
+def keep_late_connections(
+    run: Measurement, phase: Phase, callers: Mapping[Pair, int], opened: Mapping[Pair, int]
+) -> None:
+    """What is counted after a phase's last cell was counted: nothing may be."""
+    callers_later, opened_later = quiet_counters(run.session)
+    keep_connections(run, f"{phase.slug}{chain_results.LATE}", "switch", callers, callers_later)
+    keep_connections(run, f"{phase.slug}{chain_results.LATE}", "gateway", opened, opened_later)
+
+
+def expected_callers(plan: list[PlannedRequest], length: int) -> dict[Pair, int]:
+    """What the oracle expects callers to have opened after this plan."""
+    sent = {arm: sum(request.arm == arm.name for request in plan) for arm in ARMS}
+    return wire.merge(
+        [wire.caller_connections(arm.route, arm.namespace, length, sent[arm]) for arm in ARMS if sent[arm]]
+    )
+
+
+def settled(session: ChainSession, before: Mapping[Pair, int], expected: Mapping[Pair, int]) -> dict[Pair, int]:
+    """The counters once they show what is expected, or after the longest that switches may take.
+
+    A connection too many that shows up later is found in the next cell, whose count begins here.
+    """
+    deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+    while True:
+        counters = session.caller_connections()
+        arrived = all(counters.get(pair, 0) - before.get(pair, 0) >= count for pair, count in expected.items())
+        if arrived or time.monotonic() > deadline_s:
+            return counters
+        time.sleep(SETTLE_POLL_S)
+
+
+def quiet_counters(session: ChainSession) -> tuple[dict[Pair, int], dict[Pair, int]]:
+    """The counters after a silence longer than switches take to hand them up: (callers', gateway's)."""
+    time.sleep(QUIET_S)
+    return session.caller_connections(), session.gateway_connections()
+
+
+def total_weight(config: ChainConfig) -> float:
+    """The sum of all steps' weights, in seconds of a two-core machine."""
+    order = chain_plan.phases(config)
+    cells_s = sum(chain_plan.weight(config, cell) for phase in order for cell in chain_plan.cells(config, phase))
+    return (
+        cells_s
+        + CALIBRATE_WEIGHT_S * len(config.calibrated_delays_ms)
+        + DEPLOY_WEIGHT_S * len(config.placements)
+        + PHASE_WEIGHT_S * len(order)
+    )

@@ -1,0 +1,394 @@
+"""What the chain-length experiment's raw data say: cells, controls, slopes, the oracle, the verdict.
+
+From files to frozen values; it draws nothing, prints nothing and needs no lab.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments import breakdown, chain_plan, statistics, wire
+from experiments.breakdown import HopTimes, Parts, Setting
+from experiments.chain_plan import ARMS, CONTROL_ARM, DIRECT_ARM, GATEWAY_ARM, Arm, Cell, ChainConfig, Phase
+from experiments.load.plan import LoadCounts
+from experiments.statistics import Comparison, Equivalence, Interval, Slope
+from experiments.wire import Connection, Expected, Trunks, Upstream, WireModel
+from testbed.measure import calibration, fidelity
+from testbed.measure.calibration import TrunkTimes
+from testbed.measure.cpu import CpuSample, CpuShares, CpuTimes, shares
+from testbed.measure.fidelity import Finding, Verdict, worst
+
+LATE = "-late"
+"""Ends the name under which connections are kept that were counted after a phase's last cell."""
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A run's raw files."""
+
+    requests: pd.DataFrame
+    counts: pd.DataFrame
+    connections: pd.DataFrame
+    probes: pd.DataFrame
+    cpu: pd.DataFrame
+    invocations: pd.DataFrame
+    phases: list[dict[str, Any]]
+    placements: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control: two arms that take the same path must be equivalent within a margin declared beforehand."""
+
+    kind: str
+    cell: Cell
+    difference_ms: float
+    interval: Interval
+    margin_ms: float
+    answer: Equivalence
+
+    @property
+    def holds(self) -> bool:
+        return self.answer is Equivalence.EQUIVALENT
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell: what was measured, what the model says, and how far to believe it."""
+
+    cell: Cell
+    counts: LoadCounts
+    comparison: Comparison | None
+    p_holm: float
+    model_ms: float
+    connections: Sequence[Expected]
+    findings: Sequence[Finding]
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(self.findings)
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What several cells give together: saved per removed hop, measured and by the model."""
+
+    phase: Phase
+    slope: Slope | None
+    model_ms_per_hop: float | None
+    verdict: Verdict
+    cpu: CpuShares
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is reported."""
+
+    cells: Sequence[CellResult]
+    phases: Sequence[PhaseResult]
+    controls: Sequence[Control]
+    calibration: Mapping[float, TrunkTimes]
+    probes: Mapping[tuple[str, str], TrunkTimes]
+    parts: Sequence[Parts]
+    hops: Sequence[HopTimes]
+    findings: Sequence[Finding]
+    placements: Mapping[str, Mapping[str, int]]
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(self.findings)
+
+    @property
+    def spare_cores(self) -> bool:
+        return fidelity.spare_cores(phase.cpu.idle for phase in self.phases)
+
+
+def read(raw: Path) -> RawData:
+    """A run's raw folder."""
+    tables = {
+        name: pd.read_csv(raw / f"{name}.csv", keep_default_na=False)
+        for name in ("requests", "counts", "connections", "probes", "cpu")
+    }
+    invocations = raw / "invocations.csv"
+    columns = ["call_id", "function", "namespace", "started_ns", "ended_ns", "cold"]
+    return RawData(
+        **tables,
+        invocations=pd.read_csv(invocations) if invocations.exists() else pd.DataFrame(columns=columns),
+        phases=json.loads((raw / "phases.json").read_text()),
+        placements=json.loads((raw / "placements.json").read_text()),
+    )
+
+
+def analyse(config: ChainConfig, raw: RawData) -> Analysis:
+    """Understand a run."""
+    calibrated = {
+        delay_ms: trunk_times(raw.probes, "calibration", "", delay_ms) for delay_ms in config.calibrated_delays_ms
+    }
+    run_findings = [
+        finding
+        for delay_ms, times in calibrated.items()
+        for finding in fidelity.check_calibration(delay_ms, times.added_ms, calibrated[0.0].added_ms)
+    ]
+    cells: list[CellResult] = []
+    phases: list[PhaseResult] = []
+    controls: list[Control] = []
+    probes: dict[tuple[str, str], TrunkTimes] = {}
+    for observed in raw.phases:
+        phase = Phase(observed["placement"], observed["upstream"], observed["delay_ms"])
+        for moment in ("before", "after"):
+            probes[phase.slug, moment] = trunk_times(raw.probes, moment, phase.slug, phase.delay_ms)
+        cpu = phase_cpu(raw.cpu, [cell.slug for cell in chain_plan.cells(config, phase)])
+        shared = phase_findings(observed, phase, calibrated[phase.delay_ms], probes, cpu)
+        shared += late_findings(raw.connections, phase)
+        shared += [finding for finding in run_findings if finding.scope == f"delay {phase.delay_ms:g} ms"]
+        model = wire_model(config, phase, calibrated[phase.delay_ms], raw.placements[phase.placement])
+        measured = [measure_cell(config, raw, cell, model, shared) for cell in sorted_cells(config, phase)]
+        cells += measured
+        controls += [control for result in measured for control in controls_of(config, raw, result)]
+        phases.append(measure_phase(config, phase, measured, raw, cpu))
+    cells = adjusted(cells)
+    measured_rows = raw.requests[(raw.requests["warmup"] == 0) & (raw.requests["correct"] == 1)]
+    findings = [*run_findings, *(finding for result in cells for finding in result.findings)]
+    findings += [finding for control in controls for finding in control_findings(control)]
+    return Analysis(
+        cells=cells,
+        phases=phases,
+        controls=controls,
+        calibration=calibrated,
+        probes=probes,
+        parts=split_savings(phases),
+        hops=breakdown.hop_times(measured_rows, raw.invocations),
+        findings=list(dict.fromkeys(findings)),
+        placements=raw.placements,
+    )
+
+
+def sorted_cells(config: ChainConfig, phase: Phase) -> list[Cell]:
+    return sorted(chain_plan.cells(config, phase), key=lambda cell: cell.length)
+
+
+def trunk_times(probes: pd.DataFrame, moment: str, phase: str, delay_ms: float) -> TrunkTimes:
+    """The medians of one round of probes."""
+    rows = probes[(probes["moment"] == moment) & (probes["phase"] == phase) & (probes["delay_ms"] == delay_ms)]
+    return calibration.summarise({str(path): group["rtt_ns"].tolist() for path, group in rows.groupby("path")})
+
+
+def phase_cpu(cpu: pd.DataFrame, cells: Sequence[str]) -> CpuShares:
+    """CPU shares over the windows in which a phase's requests were sent, added up: ticks are coarse."""
+    rows = cpu[cpu["cell"].isin(cells)]
+    sums = rows.groupby("moment").sum(numeric_only=True)
+    samples = {
+        moment: CpuSample(
+            CpuTimes(
+                *(float(sums.loc[moment, f"{name}_s"]) for name in ("user", "system", "idle", "interrupt", "steal"))
+            ),
+            float(sums.loc[moment, "own_s"]),
+        )
+        for moment in ("before", "after")
+    }
+    return shares(samples["before"], samples["after"])
+
+
+def phase_findings(
+    observed: Mapping[str, Any],
+    phase: Phase,
+    calibrated: TrunkTimes,
+    probes: Mapping[tuple[str, str], TrunkTimes],
+    cpu: CpuShares,
+) -> list[Finding]:
+    """Checks of what all cells of a phase stand on."""
+    findings = []
+    for moment in ("before", "after"):
+        links = {trunk_key(name): delay_ms for name, delay_ms in observed[f"links_{moment}"].items()}
+        findings += fidelity.check_links(phase.name, phase.delay_ms, links)
+        findings += fidelity.check_probe(phase.name, moment, calibrated.rtt_ms, probes[phase.slug, moment].rtt_ms)
+    findings += fidelity.check_cpu(phase.name, cpu.competing, cpu.steal)
+    findings += fidelity.check_digests(phase.name, observed["switches"])
+    findings += fidelity.check_upcalls(phase.name, observed["lost_upcalls"])
+    return list(dict.fromkeys(findings))
+
+
+def trunk_key(name: str) -> tuple[int, int]:
+    """(1, 2) for "1-2"."""
+    a, _, b = name.partition("-")
+    return int(a), int(b)
+
+
+def wire_model(config: ChainConfig, phase: Phase, calibrated: TrunkTimes, placement: Mapping[str, int]) -> WireModel:
+    nodes = [placement[f"chain-{position}"] for position in range(1, config.longest + 1)]
+    upstream, connection = Upstream(phase.upstream), Connection(config.connection)
+    return WireModel(Trunks(calibrated.added_ms), nodes, upstream, connection)
+
+
+def measure_cell(
+    config: ChainConfig, raw: RawData, cell: Cell, model: WireModel, shared: Sequence[Finding]
+) -> CellResult:
+    """One cell's comparison and what may be held against it."""
+    rows = raw.requests[raw.requests["cell"] == cell.slug]
+    counts = LoadCounts(**{
+        str(key): int(value)
+        for key, value in raw.counts[raw.counts["cell"] == cell.slug].iloc[0].items()
+        if key != "cell"
+    })  # fmt: skip
+    comparison = compare_arms(config, rows, GATEWAY_ARM, DIRECT_ARM)
+    connections = oracle_of(cell, rows, raw.connections)
+    findings = [*shared]
+    findings += fidelity.check_requests(cell.name, counts.issued, counts.failed)
+    findings += fidelity.check_slip(cell.name, slip_p99_ms(rows))
+    findings += fidelity.check_cold(cell.name, cold_requests(rows, raw.invocations))
+    inexact = [(row.caller, row.callee, row.expected, row.counted) for row in connections if not row.exact]
+    findings += fidelity.check_connections(cell.name, inexact)
+    if comparison is None:
+        sentence = "too few blocks with an answer on both routes for a comparison"
+        findings.append(Finding(Verdict.INVALID, "blocks", cell.name, sentence))
+    return CellResult(cell, counts, comparison, math.nan, model.saved_ms(cell.length), connections, findings)
+
+
+def compare_arms(config: ChainConfig, rows: pd.DataFrame, first: Arm, second: Arm) -> Comparison | None:
+    """Two arms of a cell over the blocks in which both have an answer; None with fewer than two such blocks."""
+    blocks = {arm.name: latencies_ms(rows, arm) for arm in (first, second)}
+    common = sorted(blocks[first.name].keys() & blocks[second.name].keys())
+    if len(common) < 2:
+        return None
+    return statistics.compare(
+        [blocks[first.name][block] for block in common], [blocks[second.name][block] for block in common], config.seed
+    )
+
+
+def latencies_ms(rows: pd.DataFrame, arm: Arm) -> dict[int, list[float]]:
+    """Measured, rightly answered requests of an arm: latency from start to end, by block."""
+    good = rows[(rows["arm"] == arm.name) & (rows["warmup"] == 0) & (rows["correct"] == 1) & (rows["status"] == 200)]
+    latency_ms = (good["ended_ns"] - good["started_ns"]) / 1e6
+    return {int(block): group.tolist() for block, group in latency_ms.groupby(good["block"])}
+
+
+def slip_p99_ms(rows: pd.DataFrame) -> float:
+    return float(np.quantile((rows["started_ns"] - rows["intended_ns"]) / 1e6, 0.99))
+
+
+def cold_requests(rows: pd.DataFrame, invocations: pd.DataFrame) -> int:
+    """Measured requests that met an instance's first invocation."""
+    cold = invocations[invocations["cold"].astype(str).str.lower().isin(["true", "1"])]
+    return int(rows[rows["warmup"] == 0]["call_id"].isin(cold["call_id"]).sum())
+
+
+def oracle_of(cell: Cell, rows: pd.DataFrame, connections: pd.DataFrame) -> list[Expected]:
+    """Connections of a cell beside the oracle: callers' on the switches, and the gateway's own count.
+
+    The pooled gateway may open what its pool needs, so there its own count is the expectation.
+    """
+    sent = {arm: int((rows["arm"] == arm.name).sum()) for arm in ARMS}
+    callers = [wire.caller_connections(arm.route, arm.namespace, cell.length, sent[arm]) for arm in ARMS if sent[arm]]
+    opened = opened_by_gateway(cell, sent, connections)
+    counted = counted_connections(connections, cell.slug, "switch")
+    return wire.oracle(wire.merge([*callers, opened]), counted)
+
+
+def opened_by_gateway(
+    cell: Cell, sent: Mapping[Arm, int], connections: pd.DataFrame
+) -> dict[tuple[str, str], int]:  # fmt: skip
+    """Connections to functions that the switches should have seen the gateway open."""
+    if cell.phase.upstream == Upstream.PER_CALL.value:
+        wanted = [
+            {(wire.GATEWAY, function): count for function, count in
+             wire.gateway_requests(arm.route, arm.namespace, cell.length, sent[arm]).items()}
+            for arm in ARMS if sent[arm]
+        ]  # fmt: skip
+        return wire.merge(wanted)
+    return counted_connections(connections, cell.slug, "gateway")
+
+
+def counted_connections(connections: pd.DataFrame, cell: str, source: str) -> dict[tuple[str, str], int]:
+    """What one source counted during a cell; pairs without a connection are left out."""
+    rows = connections[(connections["cell"] == cell) & (connections["source"] == source)]
+    return {
+        (str(row.caller), str(row.callee)): int(row.after - row.before)
+        for row in rows.itertuples()
+        if row.after != row.before
+    }
+
+
+def late_findings(connections: pd.DataFrame, phase: Phase) -> list[Finding]:
+    """Connections that were counted when no request was being sent."""
+    late = counted_connections(connections, f"{phase.slug}{LATE}", "switch")
+    return fidelity.check_connections(phase.name, [(*pair, 0, count) for pair, count in sorted(late.items())])
+
+
+def controls_of(config: ChainConfig, raw: RawData, result: CellResult) -> list[Control]:
+    """The controls that a cell carries: length 1 (both routes are one path) and A/A (two gateway deployments)."""
+    controls = []
+    comparison = result.comparison
+    if result.cell.length == 1 and comparison is not None:
+        controls.append(control_of(config, "length 1", result.cell, comparison))
+    if result.cell.length == config.control_length:
+        rows = raw.requests[raw.requests["cell"] == result.cell.slug]
+        again = compare_arms(config, rows, GATEWAY_ARM, CONTROL_ARM)
+        if again is not None:
+            controls.append(control_of(config, "A/A", result.cell, again))
+    return controls
+
+
+def control_of(config: ChainConfig, kind: str, cell: Cell, comparison: Comparison) -> Control:
+    margin_ms = max(config.margin_ms, config.margin_share * comparison.p50.first_ms)
+    interval = comparison.p50.interval
+    answer = statistics.equivalence(interval, margin_ms)
+    return Control(kind, cell, comparison.p50.saved_ms, interval, margin_ms, answer)
+
+
+def control_findings(control: Control) -> list[Finding]:
+    """A control that does not hold says that something besides the route differs, or that noise hides it."""
+    if control.holds:
+        return []
+    sentence = (
+        f"control {control.kind}: {control.difference_ms:+.2f} ms "
+        f"[{control.interval.low:+.2f}, {control.interval.high:+.2f}] is not within ±{control.margin_ms:.2f} ms "
+        f"({control.answer.value})"
+    )
+    return [Finding(Verdict.DEGRADED, "controls", control.cell.name, sentence)]
+
+
+def measure_phase(
+    config: ChainConfig, phase: Phase, results: Sequence[CellResult], raw: RawData, cpu: CpuShares
+) -> PhaseResult:
+    """The saving per removed hop over a phase's cells."""
+    medians: dict[int, tuple[statistics.Array, statistics.Array]] = {}
+    for result in results:
+        rows = raw.requests[raw.requests["cell"] == result.cell.slug]
+        blocks = [latencies_ms(rows, arm) for arm in (GATEWAY_ARM, DIRECT_ARM)]
+        common = sorted(blocks[0].keys() & blocks[1].keys())
+        if len(common) > 1:
+            first, second = ([arm[block] for block in common] for arm in blocks)
+            medians[result.cell.length - 1] = statistics.block_medians(first), statistics.block_medians(second)
+    model = {result.cell.length - 1: result.model_ms for result in results}
+    fitted = float(np.polyfit(list(model), list(model.values()), 1)[0]) if len(model) > 1 else None
+    verdict = worst(finding for result in results for finding in result.findings)
+    return PhaseResult(phase, statistics.slope(medians, config.seed), fitted, verdict, cpu)
+
+
+def split_savings(phases: Sequence[PhaseResult]) -> list[Parts]:
+    """The parts of every believable phase's saving per hop."""
+    saved, wired = {}, {}
+    for result in phases:
+        if result.slope is None or result.model_ms_per_hop is None or result.verdict is Verdict.INVALID:
+            continue
+        setting = Setting(result.phase.placement, result.phase.upstream, result.phase.delay_ms)
+        saved[setting], wired[setting] = result.slope.ms_per_hop, result.model_ms_per_hop
+    return breakdown.split(saved, wired)
+
+
+def adjusted(cells: Sequence[CellResult]) -> list[CellResult]:
+    """Holm's adjustment over the family of all cells in which the routes differ (length 2 and up)."""
+    family = [index for index, result in enumerate(cells) if result.comparison and result.cell.length > 1]
+    p_values = statistics.holm([cells[index].comparison.p_value for index in family])  # type: ignore[union-attr]
+    adjusted_p = dict(zip(family, p_values, strict=True))
+    return [
+        CellResult(**{**vars(result), "p_holm": adjusted_p.get(index, math.nan)}) for index, result in enumerate(cells)
+    ]
