@@ -1,0 +1,326 @@
+"""The node agent with real processes, and a lab, a control plane and probes that the test commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.errors import LabError
+from testbed.model import ClusterState, Deployment, Function, Instance, Phase, Route
+from testbed.platform import agent_instance, agent_process
+from testbed.platform.agent import Agent
+from testbed.platform.agent_control import Away
+
+URL = "http://gateway.openfaas:8080/function"
+
+
+class World:
+    """Lab and control plane in one, with a diary of what the agent asked of them."""
+
+    def __init__(self) -> None:
+        self.diary: list[str] = []
+        self.sandboxes: dict[str, dict[str, Any]] = {}
+        self.ready = True
+        self.away = False
+        self.connections = 0
+        self.broken = 0
+
+    # the lab's client
+
+    def add_host(self, name: str, node: int, eip: str) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise LabError("the lab is still starting")
+        self.diary.append(f"add {name} node{node} {eip}")
+        self.sandboxes[name] = {"node": node, "eip": eip, "pid": 1}
+
+    def delete_host(self, name: str) -> None:
+        self.diary.append(f"delete host {name}")
+        del self.sandboxes[name]
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        return dict(self.sandboxes)
+
+    def netns(self, name: str) -> int:
+        return os.open("/proc/self/ns/net", os.O_RDONLY)
+
+    # the control plane
+
+    def report(self, instance_id: str, phase: Phase) -> None:
+        if self.away:
+            raise Away("the apiserver does not answer")
+        self.diary.append(f"{instance_id} {phase.value}")
+
+    def delete(self, instance_id: str) -> None:
+        if self.away:
+            raise Away("the apiserver does not answer")
+        self.diary.append(f"delete {instance_id}")
+
+    def await_applied(self, version: int, timeout_s: float) -> bool:
+        self.diary.append(f"applied {version}")
+        return True
+
+    # probes
+
+    def is_ready(self, netns: int, timeout_s: float) -> bool:
+        return self.ready
+
+    def established_connections(self, netns: int) -> int:
+        self.diary.append(f"connections {self.connections}")
+        self.connections = max(0, self.connections - 1)
+        return self.connections
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+class Bench:
+    """An agent of node 2 that is told events by the test."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder, self.world = folder, world
+        self.state = ClusterState(
+            10,
+            (1, 2, 3),
+            {"t": Deployment("t", Route.DIRECT)},
+            {"one.t": Function("t", "one", 256, "10.96.1.0", "i", 1, environment={"A": "b"})},
+        )
+        self.agents: list[Agent] = []
+        self.new_agent()
+
+    def new_agent(self) -> Agent:
+        """An agent that finds on disk what the last one left."""
+        parts: Any = self.world
+        agent = Agent(2, parts, parts, self.folder / "images", self.folder / "logs", self.folder / "pids")
+        self.agents.append(agent)
+        return agent
+
+    def instance(self, serial: int = 1, phase: Phase = Phase.PENDING, node: int = 2) -> Instance:
+        return Instance(f"one.t.{serial}", "t", "one", node, f"10.20{node}.0.{serial}", phase)
+
+    def tell(self, *instances: Instance) -> None:
+        """The newest agent gets a snapshot with these instances."""
+        self.state = replace(self.state, version=self.state.version + 1, instances={one.id: one for one in instances})
+        self.agents[-1].handle({"type": "SNAPSHOT", "version": self.state.version, "object": self.state.to_json()})
+
+    def pid(self, instance_id: str = "one.t.1") -> int:
+        file = self.folder / "pids" / f"{instance_id}.pid"
+        until(lambda: file.is_file() and file.read_text().strip(), "the process has a pid file")
+        return int(file.read_text())
+
+    def log(self) -> str:
+        """What the first instance has written."""
+        file = self.folder / "logs" / "one.t.1.log"
+        return file.read_text() if file.exists() else ""
+
+    def await_diary(self, *entries: str) -> None:
+        until(lambda: set(entries) <= set(self.world.diary), f"{entries} in {self.world.diary}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    image = tmp_path / "images" / "i"
+    image.mkdir(parents=True)
+    (image / "template.yml").write_text("fprocess: sh run.sh")
+    (image / "run.sh").write_text("env\nexec sleep 1000\n")
+    world = World()
+    monkeypatch.setattr(agent_process, "within", lambda netns: contextlib.nullcontext())
+    monkeypatch.setattr(agent_instance, "is_ready", world.is_ready)
+    monkeypatch.setattr(agent_instance, "established_connections", world.established_connections)
+    for name in ("FIRST_BACK_OFF_S", "RETRY_S", "PROBE_INTERVAL_S", "LAST_POLL_S"):
+        monkeypatch.setattr(agent_instance, name, 0.01)
+    made = Bench(tmp_path, world)
+    yield made
+    made.world.away = False
+    made.new_agent()
+    made.tell()  # nothing is wanted: what still runs is left over
+    made.agents = made.agents[:-1]
+    for agent in made.agents:
+        agent.handle({"type": "SNAPSHOT", "version": 1000, "object": replace(made.state, instances={}).to_json()})
+    until(lambda: not any(one.name.startswith("one.t.") for one in threading.enumerate()), "keepers end")
+
+
+def test_an_instance_is_brought_up_in_its_sandbox(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]
+    until(lambda: "INSTANCE_ID" in bench.log(), "the process has begun")
+    variables = dict(line.split("=", 1) for line in bench.log().splitlines())
+    assert {
+        "A": "b",
+        "port": "8080",
+        "fprocess": "sh run.sh",
+        "FUNCTION_NAME": "one",
+        "FUNCTION_NAMESPACE": "t",
+        "INSTANCE_ID": "one.t.1",
+    }.items() <= variables.items()
+    assert variables["PWD"] == str(bench.folder / "images" / "i")
+    assert "PYTHONPATH" not in variables
+
+
+def test_another_nodes_instances_are_left_alone(bench: Bench) -> None:
+    bench.tell(bench.instance(2, node=3), bench.instance(1))
+    bench.await_diary("one.t.1 Ready")
+    assert list(bench.world.sandboxes) == ["one.t.1"]
+
+
+def test_an_instance_that_never_answers_stays_pending(bench: Bench) -> None:
+    bench.world.ready = False
+    bench.tell(bench.instance())
+    bench.pid()
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1"]
+
+
+def test_a_process_that_ends_is_reported_and_started_again_in_the_same_sandbox(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    os.kill(bench.pid(), 9)
+    until(lambda: len(bench.world.diary) == 4, "it is ready again")
+    assert bench.world.diary[1:] == ["one.t.1 Ready", "one.t.1 NotReady", "one.t.1 Ready"]
+
+
+def test_an_instance_that_stops_answering_is_not_ready_until_it_answers(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    pid = bench.pid()
+    bench.world.ready = False
+    bench.await_diary("one.t.1 NotReady")
+    bench.world.ready = True
+    until(lambda: bench.world.diary.count("one.t.1 Ready") == 2, "it is ready again")
+    assert bench.pid() == pid
+
+
+def test_back_off_doubles_up_to_its_limit_and_is_never_zero(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_instance, "FIRST_BACK_OFF_S", 0.5)
+    services: Any = None
+    keeper = agent_instance.InstanceKeeper(bench.instance(), 1, services, lambda _: None)
+    assert [keeper._next_back_off() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_draining_leaves_the_group_first_then_waits_for_connections(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    pid = bench.pid()
+    bench.world.connections = 3
+    bench.tell(bench.instance(phase=Phase.DRAINING))
+    bench.await_diary("delete one.t.1")
+    assert bench.world.diary[2:] == [
+        f"applied {bench.state.version}",
+        "connections 3",
+        "connections 2",
+        "connections 1",
+        "delete host one.t.1",
+        "delete one.t.1",
+    ]
+    assert not Path(f"/proc/{pid}").exists()
+    assert not list((bench.folder / "pids").iterdir())
+
+
+def test_connections_that_never_end_do_not_keep_an_instance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_instance, "CONNECTIONS_TIMEOUT_S", 0.05)
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.world.connections = 1_000_000
+    bench.tell(bench.instance(phase=Phase.DRAINING))
+    bench.await_diary("delete one.t.1")
+
+
+def test_what_ignores_sigterm_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_instance, "TERMINATE_GRACE_S", 0.05)
+    (bench.folder / "images" / "i" / "run.sh").write_text("trap '' TERM\necho set\nwhile :; do sleep 0.05; done\n")
+    bench.tell(bench.instance())
+    until(lambda: "set" in bench.log(), "the trap is set")
+    pid = bench.pid()
+    bench.tell(bench.instance(phase=Phase.DRAINING))
+    bench.await_diary("delete one.t.1")
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_instance_the_apiserver_has_forgotten_goes_without_ceremony(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.tell()
+    until(lambda: not bench.world.sandboxes, "the sandbox is gone")
+    assert bench.world.diary[2:] == ["delete host one.t.1"]
+
+
+def test_while_the_apiserver_is_away_instances_run_and_reports_wait(bench: Bench) -> None:
+    bench.world.away = True
+    bench.tell(bench.instance())
+    pid = bench.pid()
+    assert Path(f"/proc/{pid}").exists()
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1"]
+    bench.world.away = False
+    bench.await_diary("one.t.1 Ready")
+    assert bench.pid() == pid
+
+
+def test_a_report_that_was_lost_is_made_again(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.tell(bench.instance(phase=Phase.PENDING))
+    until(lambda: bench.world.diary.count("one.t.1 Ready") == 2, "it is said again")
+
+
+def test_a_sandbox_that_cannot_be_made_yet_is_tried_again(bench: Bench) -> None:
+    bench.world.broken = 2
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    assert bench.world.diary == ["one.t.1 NotReady", "add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]
+
+
+def test_a_caller_waits_for_its_callee_and_then_knows_its_vip(bench: Bench) -> None:
+    one = replace(bench.state.functions["one.t"], calls=("two",), environment={"NEXT": f"{URL}/two/x"})
+    bench.state = replace(bench.state, functions={"one.t": one})
+    bench.tell(bench.instance())
+    until(lambda: bench.world.diary, "the sandbox is made")
+    two = Function("t", "two", 257, "10.96.1.1", "i", 0)
+    bench.agents[-1].handle({"type": "PUT", "version": 12, "kind": "function", "object": two.to_json()})
+    bench.await_diary("one.t.1 Ready")
+    until(lambda: "NEXT=http://10.96.1.1:8080/x\n" in bench.log(), "the URL is replaced")
+
+
+def test_a_new_agent_adopts_what_runs_without_disturbing_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    pid = bench.pid()
+    bench.new_agent()
+    bench.tell(bench.instance(phase=Phase.READY))
+    until(lambda: caplog.text.count(f"one.t.1 runs as process {pid}") == 2, "it is adopted")
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]
+
+
+def test_a_new_agent_clears_away_what_nobody_wants_any_more(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    pid = bench.pid()
+    bench.new_agent()
+    bench.tell()
+    assert "delete host one.t.1" in bench.world.diary
+    until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "the process has ended")
+
+
+def test_a_pid_that_belongs_to_somebody_else_is_left_alone(bench: Bench) -> None:
+    file = bench.folder / "pids" / "one.t.9.pid"
+    file.write_text(str(os.getpid()))
+    bench.tell()
+    assert not file.exists()
+
+
+def _is_zombie(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
