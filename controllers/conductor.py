@@ -146,8 +146,9 @@ class Conductor:
             LOG.warning("%s", error)
             channel.close()
             return
+        found = len(actual.rows)
         stages = self.fleet.read(channel.node, actual, last_round)
-        LOG.info("node%d has %d rows; %d changes", channel.node, len(actual.rows), _count(stages))
+        LOG.info("node%d: %d rows found, %d changes to make", channel.node, found, _count(stages))
         self._execute(stages, started, 0, {channel.node})
 
     def _execute(self, stages: tuple[Stage, ...], started: float, events: int, read: Iterable[int] = ()) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from controllers import sdn
@@ -11,6 +14,15 @@ from controllers.northbound import Northbound
 from controllers.watch import Watch
 
 _events = sdn.ofp_event
+
+
+def _run_or_exit(run: Callable[[], None]) -> None:
+    """A controller that lost one of its greenlets would look alive and do nothing; ending gets it restarted."""
+    try:
+        run()
+    except Exception:  # noqa: BLE001 - any mistake at all, and it is not swallowed
+        traceback.print_exc()
+        os._exit(1)
 
 
 class DirectFaaS(sdn.RyuApp):
@@ -25,7 +37,7 @@ class DirectFaaS(sdn.RyuApp):
         self._channels: dict[Any, Channel] = {}
         watch = Watch(self.CONF.apiserver, lambda event: self._conductor.tell(Watched(event)))
         wsgi.register(Northbound, {"conductor": self._conductor})
-        self.threads += [sdn.hub.spawn(self._conductor.run), sdn.hub.spawn(watch.run)]
+        self.threads += [sdn.hub.spawn(_run_or_exit, self._conductor.run), sdn.hub.spawn(_run_or_exit, watch.run)]
 
     @sdn.set_ev_cls(_events.EventOFPStateChange, [sdn.MAIN_DISPATCHER, sdn.DEAD_DISPATCHER])
     def on_state(self, event: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 
 # eventlet announces its own retirement at import: that one warning only.
-warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated", category=DeprecationWarning)
+warnings.filterwarnings("ignore", message="(?s).*Eventlet is deprecated", category=Warning)
 
 import eventlet
 

@@ -117,9 +117,11 @@ def _change(datapath: Any, change: Change, round_number: int) -> Any:
 
 
 def _flow_mod(datapath: Any, row: Row, command: int, round_number: int) -> Any:
-    apply = [_action(action) for action in row.actions if not isinstance(action, Goto)]
+    # What is deleted may be a stranger's row, whose actions we cannot say; deleting does not need them.
+    actions = row.actions if command != _ofp.OFPFC_DELETE_STRICT else ()
+    apply = [_action(action) for action in actions if not isinstance(action, Goto)]
     instructions = [_parser.OFPInstructionActions(_ofp.OFPIT_APPLY_ACTIONS, apply)] if apply else []
-    instructions += [_parser.OFPInstructionGotoTable(a.table) for a in row.actions if isinstance(a, Goto)]
+    instructions += [_parser.OFPInstructionGotoTable(a.table) for a in actions if isinstance(a, Goto)]
     return _parser.OFPFlowMod(
         datapath,
         cookie=p.with_round(row.cookie, round_number),
@@ -129,7 +131,7 @@ def _flow_mod(datapath: Any, row: Row, command: int, round_number: int) -> Any:
         out_port=_ofp.OFPP_ANY,
         out_group=_ofp.OFPG_ANY,
         match=_parser.OFPMatch(**dict(row.match)),
-        instructions=[] if command == _ofp.OFPFC_DELETE_STRICT else instructions,
+        instructions=instructions,
     )
 
 
@@ -238,7 +240,7 @@ def _parsed(action: Any) -> Action:  # noqa: PLR0911 - one return per action
     if kind is _parser.OFPActionSetField:
         return LoadPort(action.value) if action.key == p.REG_PORT.name else SetField(action.key, action.value)
     if kind is _parser.NXActionRegMove and action.src_ofs == action.dst_ofs == 0:
-        return Move(action.src_field, action.dst_field, action.n_bits)
+        return Move(_plain(action.src_field), _plain(action.dst_field), action.n_bits)
     if kind is _parser.NXActionCT and not action.zone_src:
         return _parsed_ct(action)
     if kind is _parser.OFPActionGroup:
@@ -250,6 +252,11 @@ def _parsed(action: Any) -> Action:  # noqa: PLR0911 - one return per action
     if kind is _parser.NXActionOutputReg and action.ofs_nbits == sdn.nicira_ext.ofs_nbits(0, 31):
         return OutputRegister(action.src)
     return Foreign(str(action))
+
+
+def _plain(field: str) -> str:
+    """ryu names the fields of a move that it reads back after their Nicira headers."""
+    return field.removesuffix("_nxm")
 
 
 def _parsed_ct(action: Any) -> Action:

@@ -37,7 +37,7 @@ class Watch:
                     pause_s = FIRST_PAUSE_S
                 LOG.info("%s ended; following it again", self._url)
             except (requests.RequestException, OSError, ValueError, KeyError) as error:
-                LOG.warning("%s broke off (%s); trying again in %.1f s", self._url, error, pause_s)
+                LOG.warning("%s: %s; trying again in %.1f s", self._url, _reason(error), pause_s)
             sdn.hub.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -58,3 +58,8 @@ class Watch:
             raise ValueError(f"version {version} does not follow {expected}")
         self._version = version
         self._deliver(event)
+
+
+def _reason(error: Exception) -> str:
+    """requests wraps refused connections in several layers; the kind is enough."""
+    return type(error).__name__ if isinstance(error, requests.ConnectionError) else str(error)
