@@ -243,7 +243,12 @@ class _Holder:
                     sys.executable, "-m", "testbed.network.daemon", str(config_path),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[listen_fd], start_new_session=True,
-                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(CHECKOUT),
+                    "PYTHONUNBUFFERED": "1",
+                    "TESTBED_STATE": str(self.folder),
+                },
             )  # fmt: skip
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         if not _wait_until(lambda: self.ended() or bool(children.read_text().split()), 10) or self.ended():
