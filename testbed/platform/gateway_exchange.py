@@ -183,7 +183,7 @@ class Exchange:
             self.pending_bytes = 0
         self.sent = self.complete
         if head:
-            parts.insert(0, head)
+            parts = [head, *parts]
         if parts:
             connection.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 

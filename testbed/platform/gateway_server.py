@@ -158,7 +158,8 @@ class Downstream(asyncio.Protocol):
             return
         parser = self._parser
         incoming.method = parser.get_method()
-        incoming.http10 = parser.get_http_version() == "1.0"
+        version = parser.get_http_version()
+        incoming.http10 = version == "1.0"
         incoming.keep_alive = parser.should_keep_alive() and not self.gateway.draining
         if incoming.connection_header:
             names = nominated(incoming.connection_header)
@@ -166,7 +167,7 @@ class Downstream(asyncio.Protocol):
                 incoming.lines = without(incoming.lines, names)
         if incoming.host is None and not incoming.http10:
             incoming.refusal = routes.MISSING_HOST
-        if incoming.chunked and incoming.http10:
+        if version != "1.1" and (incoming.chunked or not incoming.http10):
             incoming.refusal = routes.BAD_REQUEST
         if incoming.refusal is not None:
             incoming.keep_alive = False

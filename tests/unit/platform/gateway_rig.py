@@ -18,7 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -298,8 +299,8 @@ def echo(connection: socket.socket) -> None:
         method, target, _ = first.split(" ")
         answer = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1")}
         text = json.dumps(answer).encode()
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text))
-        connection.sendall(b"" if method == "HEAD" else text)
+        reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text)
+        connection.sendall(reply if method == "HEAD" else reply + text)  # in one piece: no delayed acknowledgement
         if target == "/close" or names.get("connection") == "close":
             return
 
@@ -384,3 +385,61 @@ def request(
         return response.status, response.headers, response.read()
     finally:
         connection.close()
+
+
+class Rig:
+    """An apiserver, a gateway and any number of backends, stopped together."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.function_port = free_port()
+        self.apiserver = FakeApiserver()
+        self.gateway = GatewayProcess(folder, self.apiserver.port, self.function_port, environment)
+        self._backends: list[Backend] = []
+        self._addresses = 0
+
+    def address(self) -> str:
+        """An address on which nothing listens yet."""
+        self._addresses += 1
+        return f"127.2.0.{self._addresses}"
+
+    def backend(
+        self, name: str, script: Callable[[socket.socket], None] = echo, namespace: str = "openfaas-fn"
+    ) -> Backend:
+        """Deploy a function that is answered by `script`."""
+        address = self.address()
+        backend = Backend(address, self.function_port, script)
+        self._backends.append(backend)
+        self.apiserver.function(name, address, namespace)
+        self.gateway.wait_for(self.apiserver)
+        return backend
+
+    def raw(self, data: bytes) -> bytes:
+        """Send bytes, and read until the gateway closes the connection."""
+        with self.gateway.connect() as connection:
+            connection.sendall(data)
+            return read_all(connection)
+
+    def opened(self, name: str, namespace: str = "openfaas-fn") -> float:
+        """Connections to the function, as the gateway counts them."""
+        return self.gateway.metric("testbed_gateway_upstream_connections_total", function_name=f"{name}.{namespace}")
+
+    def counted(self, name: str, code: int, namespace: str = "openfaas-fn") -> float:
+        return self.gateway.metric(
+            "gateway_function_invocation_total", code=str(code), function_name=f"{name}.{namespace}"
+        )
+
+    def stop(self) -> None:
+        if self.gateway.process.poll() is None:
+            self.gateway.stop()
+        self.apiserver.stop()
+        for backend in self._backends:
+            backend.stop()
+
+
+@contextmanager
+def rig(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Rig]:
+    one = Rig(folder, environment)
+    try:
+        yield one
+    finally:
+        one.stop()
