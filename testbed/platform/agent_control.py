@@ -18,6 +18,8 @@ from testbed.errors import PlatformError
 from testbed.model import Phase
 
 CALL_TIMEOUT_S = 3.0
+VERSION_AGE_S = 0.02
+"""The controller is asked its version at most this often, however many instances wait for it."""
 SILENCE_S = 12.0
 """The apiserver sends a heartbeat every 5 s; a stream that is silent for longer is dead."""
 
@@ -33,6 +35,9 @@ class ControlPlane:
         self._apiserver = apiserver_url.rstrip("/")
         self._controller = controller_url.rstrip("/")
         self._local = threading.local()
+        self._version_lock = threading.Lock()
+        self._version = -1
+        self._version_read_s = 0.0
 
     def watch(self, since: int) -> Iterator[dict[str, Any]]:
         """Events after version `since` (-1: a snapshot first) until the stream ends; raises Away."""
@@ -46,7 +51,7 @@ class ControlPlane:
                 answer.raise_for_status()
                 for line in answer.iter_lines(chunk_size=None):
                     yield json.loads(line)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # ValueError: the stream broke within a line
             raise Away(f"the apiserver at {self._apiserver} does not answer ({type(error).__name__})") from error
 
     def report(self, instance_id: str, phase: Phase) -> None:
@@ -65,14 +70,19 @@ class ControlPlane:
                 return True
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.01)
+            time.sleep(VERSION_AGE_S / 2)
 
     def _applied(self) -> int:
-        try:
-            answer = self._session().get(f"{self._controller}/version", timeout=1.0)
-            return int(answer.json()["applied"])
-        except (requests.RequestException, ValueError, KeyError):
-            return -1
+        """The controller's version, -1 when it is away; one question serves all threads."""
+        with self._version_lock:
+            if time.monotonic() - self._version_read_s >= VERSION_AGE_S:
+                try:
+                    answer = self._session().get(f"{self._controller}/version", timeout=1.0)
+                    self._version = int(answer.json()["applied"])
+                except (requests.RequestException, ValueError, KeyError):
+                    self._version = -1
+                self._version_read_s = time.monotonic()
+            return self._version
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
         try:

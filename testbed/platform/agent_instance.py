@@ -204,6 +204,7 @@ class InstanceKeeper(threading.Thread):
             self._process = FunctionProcess.adopt(self._services.pid_file(self.name), self.name)
         if self._process is not None:
             if self._draining_since is not None and self._known:
+                self._insist(self._ensure_sandbox)
                 self._drain(self._draining_since)
             self._process.stop(TERMINATE_GRACE_S)
             self._process.close()

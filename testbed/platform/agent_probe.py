@@ -56,5 +56,5 @@ def _status(connection: socket.socket, deadline: float) -> bytes:
         if not part:
             return b""
         answer += part
-    words = answer.split(b" ", 2)
+    words = answer.split(None, 2)
     return words[1] if len(words) > 1 else b""

@@ -22,7 +22,7 @@ from testbed.platform.validation import ROUTE_ANNOTATION
 from testbed.stack import DEFAULT_TEMPLATES, NODE_ANNOTATION
 
 CALL_TIMEOUT_S = 10.0
-POLL_S = 0.02
+POLL_S = 0.04
 PLACEMENTS = ("node2", "spread", "pack")
 
 Progress = Callable[[int, int], None]

@@ -159,11 +159,11 @@ def _calls(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
 def _scale_label(name: str, labels: Mapping[str, str]) -> int:
     for label in (MIN_SCALE_LABEL, MAX_SCALE_LABEL):
         value = labels.get(label, "1")
-        if not re.fullmatch(r"\d{1,9}", value) or int(value) > MAX_REPLICAS:
-            raise UsageError(
-                f'label {label} of function {name} must be a whole number up to {MAX_REPLICAS}, not "{value}"'
-            )
+        if not re.fullmatch(r"\d{1,9}", value):
+            raise UsageError(f'label {label} of function {name} must be a whole number, not "{value}"')
     smallest = int(labels.get(MIN_SCALE_LABEL, "1"))
+    if smallest > MAX_REPLICAS:
+        raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is {smallest}; at most {MAX_REPLICAS} can run")
     if MAX_SCALE_LABEL in labels and smallest > int(labels[MAX_SCALE_LABEL]):
         raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is greater than its {MAX_SCALE_LABEL}")
     return smallest

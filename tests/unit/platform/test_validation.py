@@ -34,7 +34,7 @@ def test_a_deployment_is_read() -> None:
         {
             "envProcess": "python x.py",
             "envVars": {"A": f"{URL}/two"},
-            "labels": {"com.openfaas.scale.min": "0", "com.openfaas.scale.max": "5"},
+            "labels": {"com.openfaas.scale.min": "0", "com.openfaas.scale.max": "500"},
             "limits": {"memory": "1Mi"},
             **annotated(ingress="true", calls="two, three", node="node3"),
         }
@@ -80,11 +80,11 @@ NAME = 'use at most 63 lower-case letters, digits and "-", a letter or digit at 
         ),
         (
             {"labels": {"com.openfaas.scale.min": "many"}},
-            'label com.openfaas.scale.min of function one must be a whole number up to 200, not "many"',
+            'label com.openfaas.scale.min of function one must be a whole number, not "many"',
         ),
         (
-            {"labels": {"com.openfaas.scale.max": "201"}},
-            'label com.openfaas.scale.max of function one must be a whole number up to 200, not "201"',
+            {"labels": {"com.openfaas.scale.min": "201"}},
+            "label com.openfaas.scale.min of function one is 201; at most 200 can run",
         ),
         (
             {"labels": {"com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2"}},

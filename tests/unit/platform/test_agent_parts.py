@@ -1,0 +1,176 @@
+"""The node agent's parts by themselves: probes over real sockets, and the way to the control plane."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.model import Phase
+from testbed.platform import agent_probe
+from testbed.platform.agent_control import Away, ControlPlane
+from testbed.platform.agent_process import FunctionProcess, _belongs_to
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A listening socket's port, taken for the function port; nobody enters a namespace."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        number = listener.getsockname()[1]
+    monkeypatch.setattr(agent_probe, "FUNCTION_PORT", number)
+    monkeypatch.setattr(agent_probe, "within", lambda netns: contextlib.nullcontext())
+    yield number
+
+
+@contextlib.contextmanager
+def answering(port: int, answer: bytes) -> Iterator[socket.socket]:
+    """Something at that port that gives this answer to one request; b"" closes without one."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server
+        thread.join(30)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.0 200\r\n\r\n", True),
+        (b"HTTP/1.1 429 Too Many Requests\r\n\r\n", False),
+        (b"HTTP/1.1 503 Unavailable\r\n\r\n", False),
+        (b"HTTP/1.1 200", False),
+        (b"", False),
+        (b"\r\n", False),
+    ],
+)
+def test_only_status_200_is_ready(port: int, answer: bytes, ready: bool) -> None:
+    with answering(port, answer):
+        assert agent_probe.is_ready(0, 10.0) is ready
+
+
+def test_nobody_there_is_not_ready(port: int) -> None:
+    assert agent_probe.is_ready(0, 10.0) is False
+
+
+def test_silence_is_not_ready(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        assert agent_probe.is_ready(0, 0.05) is False
+
+
+def test_established_connections_are_counted_by_port(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)) as server:
+        assert agent_probe.established_connections(0, port) == 0
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            assert agent_probe.established_connections(0, port) == 1
+        assert agent_probe.established_connections(0, port) == 0
+
+
+class Controlled(http.server.ThreadingHTTPServer):
+    """A control plane that answers what it is told and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.asked: list[str] = []
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def _answer(self) -> None:
+        assert isinstance(self.server, Controlled)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self.server.asked.append(f"{self.command} {self.path} {body}".strip())
+        status, content = self.server.answers.get(self.path, (204, b""))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_DELETE = _answer
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def controlled() -> Iterator[Controlled]:
+    server = Controlled()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_reports_go_to_the_apiserver(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    control.report("one.t.1", Phase.NOT_READY)
+    control.delete("one.t.1")
+    assert controlled.asked == ['PUT /instances/one.t.1/phase {"phase": "NotReady"}', "DELETE /instances/one.t.1"]
+
+
+def test_what_the_apiserver_refuses_is_left_to_the_watch_but_its_failure_is_not(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    for status in (404, 409):
+        controlled.answers["/instances/one.t.1"] = (status, b"")
+        control.delete("one.t.1")
+    controlled.answers["/instances/one.t.1"] = (500, b"no room")
+    with pytest.raises(Away, match="the apiserver failed: no room"):
+        control.delete("one.t.1")
+
+
+def test_a_watch_that_breaks_within_a_line_is_resumed_after_the_last_whole_one(controlled: Controlled) -> None:
+    whole = {"type": "HEARTBEAT", "version": 4}
+    controlled.answers["/watch?since=3"] = (200, json.dumps(whole).encode() + b'\n{"type":"PU')
+    seen = []
+    with pytest.raises(Away, match="does not answer"):
+        for event in ControlPlane(controlled.url, controlled.url).watch(3):
+            seen.append(event)
+    assert seen == [whole]
+
+
+def test_an_apiserver_that_is_not_there_is_away() -> None:
+    with pytest.raises(Away, match=r"the apiserver at http://127\.0\.0\.1:9 does not answer \(ConnectionError\)"):
+        ControlPlane("http://127.0.0.1:9", "http://127.0.0.1:9").delete("one.t.1")
+
+
+def test_a_version_is_waited_for_but_not_for_ever(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    controlled.answers["/version"] = (200, b'{"applied": 7}')
+    assert control.await_applied(7, 0.0)
+    assert not control.await_applied(8, 0.05)
+    assert not ControlPlane(controlled.url, "http://127.0.0.1:9").await_applied(1, 0.05)
+
+
+def test_many_who_wait_ask_the_controller_no_more_often_than_one(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    controlled.answers["/version"] = (200, b'{"applied": 7}')
+    threads = [threading.Thread(target=control.await_applied, args=(8, 0.2)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert 1 <= len(controlled.asked) <= 20
+
+
+def test_a_process_is_known_by_its_instance_not_by_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "one.t.1.pid"
+    assert not _belongs_to(os.getpid(), "one.t.1")
+    for content in ("", "no number", "999999999", str(os.getpid())):
+        file.write_text(content)
+        assert FunctionProcess.adopt(file, "one.t.1") is None
+    assert FunctionProcess.adopt(tmp_path / "missing", "one.t.1") is None
