@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 [ -x .venv/bin/pip ] || /usr/bin/python3 -m venv --system-site-packages .venv
 pip=(.venv/bin/pip --disable-pip-version-check --quiet)
 
-# Ryu 4.34 builds only with a setuptools older than 68 and without build isolation.
-"${pip[@]}" install 'setuptools<68' wheel pbr -c constraints.txt
+# Ryu 4.34 builds only with a setuptools older than 68 and without build isolation; the others want a newer one.
+"${pip[@]}" install setuptools==67.8.0 wheel==0.38.4 pbr==7.1.3
 "${pip[@]}" install --no-build-isolation ryu==4.34 -c constraints.txt
 "${pip[@]}" install --no-build-isolation --editable '.[dev]' -c constraints.txt
 # Mininet comes from the distribution; without it nothing works, so say it here and not later.
