@@ -176,21 +176,15 @@ def _flush(datapath: Any, flush: Flush) -> Any:
     origin = [(_CT_SOURCE, flush.source), (_CT_DESTINATION, flush.destination)]
     body = struct.pack("!BB6x", 0, 0)
     for kind, addresses in ((_CT_TUPLE_ORIGIN, origin), (_CT_TUPLE_REPLY, [(_CT_SOURCE, flush.replier)])):
-        nested = b"".join(_tlv(k, _mapped(address)) for k, address in addresses if address is not None)
-        body += _tlv(kind, nested) if nested else b""
-    body += _tlv(_CT_ZONE, struct.pack("!H", p.zone(flush.node)))
+        nested = b"".join(_address(which, address) for which, address in addresses if address is not None)
+        body += struct.pack("!HH4x", kind, 8 + len(nested)) + nested if nested else b""
+    body += struct.pack("!HHH2x", _CT_ZONE, 8, p.zone(flush.node))
     return _parser.OFPExperimenter(datapath, NX_VENDOR, NXT_CT_FLUSH, body)
 
 
-def _mapped(address: str) -> bytes:
-    """An IPv4 address as the extension wants it: mapped into IPv6."""
-    return bytes(10) + b"\xff\xff" + IPv4Address(address).packed
-
-
-def _tlv(kind: int, value: bytes) -> bytes:
-    """Type, length with its header, value, padded to 8 bytes."""
-    length = 4 + len(value)
-    return struct.pack("!HH", kind, length) + value + bytes(-length % 8)
+def _address(which: int, address: str) -> bytes:
+    """A TLV of an IPv4 address mapped into IPv6, padded to 8 bytes (the padding does not count)."""
+    return struct.pack("!HH10xH4s4x", which, 20, 0xFFFF, IPv4Address(address).packed)
 
 
 def flows_request(datapath: Any, category: p.Category | None = None) -> Any:
