@@ -15,7 +15,7 @@ pip=(.venv/bin/pip --disable-pip-version-check --quiet)
 "${pip[@]}" install --no-build-isolation ryu==4.34 -c constraints.txt
 "${pip[@]}" install --no-build-isolation --editable '.[dev]' -c constraints.txt
 # Mininet comes from the distribution; without it nothing works, so say it here and not later.
-.venv/bin/python -c 'import mininet.net, ryu.base.app_manager' 2>/dev/null || {
+.venv/bin/python -c 'import mininet.net, ryu' 2>/dev/null || {
     echo "setup: the environment cannot import mininet and ryu; remove .venv and run make setup again" >&2
     exit 3
 }
