@@ -142,7 +142,9 @@ class InstanceKeeper(threading.Thread):
         if process is None:
             assert self._netns is not None
             process = FunctionProcess.start(self._launch(pid_file), self._netns)
-        log.info("%s runs as process %d", self.name, process.pid)
+            log.info("%s runs as process %d", self.name, process.pid)
+        else:
+            log.info("%s is adopted as process %d", self.name, process.pid)
         self._process = process
         self._supervise(process)
         if process.ended():
