@@ -396,6 +396,7 @@ class Rig:
         self.gateway = GatewayProcess(folder, self.apiserver.port, self.function_port, environment)
         self._backends: list[Backend] = []
         self._addresses = 0
+        wait_until(lambda: self.gateway.request("GET", "/function/ghost")[0] == 404)  # 502 before the first state
 
     def address(self) -> str:
         """An address on which nothing listens yet."""

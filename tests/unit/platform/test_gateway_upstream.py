@@ -196,8 +196,8 @@ def test_idle_connections_are_closed_on_time(tmp_path_factory: pytest.TempPathFa
 
 
 def test_idle_clients_are_closed_on_time(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with rig(tmp_path_factory.mktemp("gateway"), {"read_timeout": "1s"}) as lab:
-        with lab.gateway.connect() as silent, lab.gateway.connect() as partial:
-            partial.sendall(b"GET /function/f HTTP/1.1\r\nHo")
-            assert silent.recv(1) == b""
-            assert partial.recv(1) == b""
+    folder = tmp_path_factory.mktemp("gateway")
+    with rig(folder, {"read_timeout": "1s"}) as lab, lab.gateway.connect() as silent, lab.gateway.connect() as partial:
+        partial.sendall(b"GET /function/f HTTP/1.1\r\nHo")
+        assert silent.recv(1) == b""
+        assert partial.recv(1) == b""

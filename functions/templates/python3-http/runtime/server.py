@@ -119,7 +119,7 @@ def serve(application: Application, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     while not stopping:
-        server.loop(timeout_s=10.0)
+        server.loop(timeout_s=_cleanup_s(settings))
     application.draining = True
     server.stop_accepting()
     deadline_s = time.monotonic() + settings.drain_s
@@ -137,9 +137,14 @@ def _adjustments(settings: Settings) -> Adjustments:
         connection_limit=16_384,
         asyncore_use_poll=True,
         channel_timeout=settings.idle_timeout_s,
-        cleanup_interval=10,
+        cleanup_interval=_cleanup_s(settings),
         inbuf_overflow=_IN_MEMORY,
         outbuf_overflow=_IN_MEMORY,
         clear_untrusted_proxy_headers=False,
         ident=None,
     )
+
+
+def _cleanup_s(settings: Settings) -> float:
+    """How often idle connections are looked for: often enough to close them roughly on time."""
+    return min(10.0, max(0.5, settings.idle_timeout_s / 10))
