@@ -34,7 +34,7 @@ def run(argv: Sequence[str], cwd: Path | str | None = None, settings: Settings |
     guest's kernel stops by itself, UsageError for a folder that the guest does not share with the host.
     """
     if inside():
-        raise UsageError("This is a lab kernel's guest already: leave out --lab-kernel.")
+        raise UsageError("this is a lab kernel's guest already: leave out --lab-kernel")
     settings = settings or from_environ(os.environ)
     folder = Path(cwd or Path.cwd()).absolute()
     for place in (folder, CHECKOUT, settings.cache):
@@ -47,7 +47,7 @@ def refuse_hidden(place: Path) -> None:
     """Raises UsageError for a folder that the guest covers with its own."""
     for hidden in HIDDEN:
         if place.is_relative_to(hidden):
-            raise UsageError(f"The lab kernel has its own {hidden} and does not see {place}: use another folder.")
+            raise UsageError(f"the lab kernel has its own {hidden} and does not see {place}: use another folder")
 
 
 def order(argv: Sequence[str], folder: Path, modules: Path) -> Order:

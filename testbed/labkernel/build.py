@@ -73,7 +73,7 @@ def prove(settings: Settings, folder: Path) -> None:
     say("proving them in a guest (15 seconds)")
     if boot.run([sys.executable, "-c", ""], settings=settings) != 0:
         raise EnvironmentProblem(
-            f"A guest with the modules of {folder} did not work: delete {folder.parent}, try again."
+            f"a guest with the modules of {folder} did not work: delete {folder.parent}, try again"
         )
     (folder.parent / "verified").touch()
     say(f"ready: {folder}")
@@ -88,7 +88,7 @@ def only_one(cache: Path) -> Iterator[None]:
     except OSError as problem:
         raise EnvironmentProblem(
             f"The lab kernel cannot be built into {cache} ({problem.strerror}): set TESTBED_LABKERNEL_CACHE to a "
-            "folder of yours, or let its owner run `make lab-kernel`."
+            "folder of yours, or let its owner run `make lab-kernel`"
         ) from None
     with lock:
         flock(lock, LOCK_EX)

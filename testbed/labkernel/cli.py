@@ -1,6 +1,13 @@
-"""The `--lab-kernel` option of the command line: which verbs it may run, and what it says about the others. Pure."""
+"""The `--lab-kernel` option of the command line: which verbs it may run, and what it says about the others.
 
+Pure but for `run`, which boots the guest.
+"""
+
+import sys
 from collections.abc import Sequence
+
+from testbed.errors import UsageError
+from testbed.labkernel import boot
 
 OPTION = "--lab-kernel"
 BATCH_VERBS = ("experiment", "exercise", "test", "bench", "doctor", "report", "list")
@@ -27,3 +34,13 @@ def refusal(rest: Sequence[str]) -> str | None:
         f"'{verb}' needs a native lab: the lab kernel ends with its command, so it runs only "
         f"{', '.join(BATCH_VERBS[:-1])} and {BATCH_VERBS[-1]}; leave out {OPTION} (and become root)."
     )
+
+
+def run(rest: Sequence[str]) -> int:
+    """Runs the command line again in a guest, without the option; its exit code. `rest` is from `split`.
+
+    Raises UsageError for a verb that needs a native lab, else as `boot.run` does.
+    """
+    if sentence := refusal(rest):
+        raise UsageError(sentence)
+    return boot.run([sys.executable, "-m", "testbed.run", *rest])

@@ -42,8 +42,8 @@ def require(*packages: str, when: bool, say: Say) -> None:
         return
     if not found("dpkg-query") or not found("apt-get"):
         raise EnvironmentProblem(
-            f"The lab kernel is built from Debian's packages ({', '.join(packages)}), and this system has no apt-get: "
-            "use a Debian or Ubuntu machine, or set TESTBED_UML and TESTBED_UML_MODULES to a kernel of your own."
+            f"the lab kernel is built from Debian's packages ({', '.join(packages)}), and this system has no apt-get: "
+            "use a Debian or Ubuntu machine, or set TESTBED_UML and TESTBED_UML_MODULES to a kernel of your own"
         )
     missing = [package for package in packages if not installed_version(package)]
     if not missing:
@@ -51,7 +51,7 @@ def require(*packages: str, when: bool, say: Say) -> None:
     command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid() != 0:
         raise EnvironmentProblem(
-            f"The lab kernel's build needs packages: run `sudo {' '.join(command)}`, then try again."
+            f"the lab kernel's build needs packages: run `sudo {' '.join(command)}`, then try again"
         )
     say(f"installing {' '.join(missing)}")
     if not all(candidates(package) for package in missing):
@@ -64,8 +64,8 @@ def require_disk(folder: Path, gib: float) -> None:
     free_gib = shutil.disk_usage(folder).free / 2**30
     if free_gib < gib:
         raise EnvironmentProblem(
-            f"Building the lab kernel's modules needs {gib:.1f} GB in {folder}, and {free_gib:.1f} GB are free: make "
-            "room, or set TESTBED_LABKERNEL_CACHE to a folder on another disk."
+            f"building the lab kernel's modules needs {gib:.1f} GB in {folder}, and {free_gib:.1f} GB are free: make "
+            "room, or set TESTBED_LABKERNEL_CACHE to a folder on another disk"
         )
 
 
@@ -89,7 +89,7 @@ def kernel_config() -> str:
         raise EnvironmentProblem(
             f"{CONFIG} is missing (documentation left out when user-mode-linux was installed?): "
             "run `sudo apt-get install --reinstall "
-            "-o Dpkg::Options::='--path-include=/usr/share/doc/*' user-mode-linux`."
+            "-o Dpkg::Options::='--path-include=/usr/share/doc/*' user-mode-linux`"
         )
     return gzip.decompress(CONFIG.read_bytes()).decode()
 
@@ -110,9 +110,9 @@ def source_archive(version: str, work: Path, say: Say) -> Path:
     chosen = choose_source(offered, version, built_using())
     if not chosen:
         raise EnvironmentProblem(
-            f"The kernel program is Linux {version}, and {package} is offered only as "
+            f"the kernel program is Linux {version}, and {package} is offered only as "
             f"{', '.join(offered) or 'nothing'}: "
-            "add the package source that has it (snapshot.debian.org has all), or update user-mode-linux."
+            "add the package source that has it (snapshot.debian.org has all), or update user-mode-linux"
         )
     say(f"fetching {package} {chosen} (140 MB)")
     options = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
@@ -126,7 +126,7 @@ def source_archive(version: str, work: Path, say: Say) -> Path:
         member = f"./usr/src/{archive.name}"
         done = subprocess.run(["tar", "-xO", member], stdin=tar.stdout, stdout=target, check=False)
     if done.returncode != 0:
-        raise EnvironmentProblem(f"The package {package} {chosen} holds no {member[1:]}.")
+        raise EnvironmentProblem(f"the package {package} {chosen} holds no {member[1:]}")
     deb.unlink()
     return archive
 

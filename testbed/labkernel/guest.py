@@ -74,6 +74,7 @@ class Guest:
         memory = host.memory_folder(self._settings)
         if not memory.is_relative_to("/dev/shm") and memory != self._settings.ram_folder:
             print(f"The guest's memory lies in {memory}: slower than in a large /dev/shm.", file=sys.stderr)
+        host.bury_strays(self._settings)
         core = host.free_core(self._settings)
         self._log = host.open_log(self._settings)
         pairs = {name: socket.socketpair() for name in (*CONSOLES, "lifeline")}
@@ -114,6 +115,8 @@ class Guest:
             while len(selector.get_map()) > 1:
                 for key, _ in selector.select(timeout=1.0):
                     self._handle(selector, key)
+                if self._guard.poll() is not None:
+                    host.bury_strays(self._settings)
                 self._enforce_limits()
         return self._result()
 
@@ -182,12 +185,12 @@ class Guest:
             case Ended(exit_code):
                 return TIMED_OUT if self._asked_to_end else exit_code
             case Failed(reason):
-                raise EnvironmentProblem(f"The lab kernel's guest cannot be used: {reason} (log: {self._log.name}).")
+                raise EnvironmentProblem(f"the lab kernel's guest cannot be used: {reason} (log: {self._log.name})")
         if self._let_go is not None and not (self._let_go == TIMED_OUT and self._started_at is None):
             return self._let_go
         raise LabError(
-            f"The lab kernel {'stopped' if self._started_at else 'did not start'}: "
-            f"the reason stands at the end of its log, {self._log.name}."
+            f"the lab kernel {'stopped' if self._started_at else 'did not start'}: "
+            f"the reason stands at the end of its log, {self._log.name}"
         )
 
 

@@ -4,6 +4,7 @@ import mmap
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -24,7 +25,7 @@ def kernel_binary(settings: Settings) -> Path:
     found = shutil.which(settings.kernel)
     if not found:
         raise EnvironmentProblem(
-            f"The lab kernel's program {settings.kernel} is not here (Debian package user-mode-linux): {HOW_TO_BUILD}."
+            f"the lab kernel's program {settings.kernel} is not here (Debian package user-mode-linux): {HOW_TO_BUILD}"
         )
     return Path(found)
 
@@ -34,10 +35,10 @@ def kernel_version(binary: Path) -> str:
     try:
         answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError) as problem:
-        raise EnvironmentProblem(f"The kernel program {binary} does not run here: {problem}.") from None
+        raise EnvironmentProblem(f"the kernel program {binary} does not run here: {problem}") from None
     version = answer.strip()
     if not re.fullmatch(r"\d+\.\d+\S*", version):
-        raise EnvironmentProblem(f"{binary} is no User-Mode Linux kernel: to --version it answers '{version[:60]}'.")
+        raise EnvironmentProblem(f"{binary} is no User-Mode Linux kernel: to --version it answers '{version[:60]}'")
     return version
 
 
@@ -46,7 +47,7 @@ def modules_folder(settings: Settings) -> Path:
     version = kernel_version(kernel_binary(settings))
     folder = settings.modules or built_modules(settings, version)
     if not (folder / version / "modules.dep").exists():
-        raise EnvironmentProblem(f"The lab kernel's modules for Linux {version} are not in {folder}: {HOW_TO_BUILD}.")
+        raise EnvironmentProblem(f"the lab kernel's modules for Linux {version} are not in {folder}: {HOW_TO_BUILD}")
     return folder
 
 
@@ -71,8 +72,8 @@ def memory_folder(settings: Settings) -> Path:
         if folder.is_dir() and shutil.disk_usage(folder).free >= needed and _can_hold_memory(folder):
             return folder
     raise EnvironmentProblem(
-        f"None of {', '.join(map(str, candidates))} has {settings.memory_mib} MiB free for the guest's memory and "
-        "allows execution: mount a larger /dev/shm, or set TESTBED_UML_RAM or TESTBED_UML_MEMORY_MIB."
+        f"none of {', '.join(map(str, candidates))} has {settings.memory_mib} MiB free for the guest's memory and "
+        "allows execution: mount a larger /dev/shm, or set TESTBED_UML_RAM or TESTBED_UML_MEMORY_MIB"
     )
 
 
@@ -97,7 +98,7 @@ def free_core(settings: Settings) -> int:
     if settings.core is not None:
         if settings.core not in allowed:
             raise EnvironmentProblem(
-                f"TESTBED_UML_CORE is {settings.core}, and this process may use only {sorted(allowed)}."
+                f"TESTBED_UML_CORE is {settings.core}, and this process may use only {sorted(allowed)}"
             )
         return settings.core
     return least_used(allowed, _cores_of_guests(settings))
@@ -110,7 +111,7 @@ def least_used(allowed: Iterable[int], used: Iterable[int]) -> int:
 
 
 def _cores_of_guests(settings: Settings) -> list[int]:
-    name = kernel_binary(settings).name[:15]  # the kernel keeps 15 letters
+    name = comm(settings)
     cores: list[int] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -120,6 +121,27 @@ def _cores_of_guests(settings: Settings) -> list[int]:
         except OSError:  # it has just ended
             continue
     return cores
+
+
+def bury_strays(settings: Settings) -> None:
+    """Kills what a guest has left whose guard was itself killed: helper processes of a kernel that is gone.
+
+    They sleep and hold its memory. Known by their name and by their session, whose leader was the kernel.
+    """
+    name = comm(settings)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = stat.read_text().rpartition(")")
+            session = int(tail.split()[3])
+            if head.partition("(")[2] == name and not Path(f"/proc/{session}").exists():
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except OSError:  # it has just ended, or is another user's
+            continue
+
+
+def comm(settings: Settings) -> str:
+    """The name under which the host's kernel lists a guest's processes: it keeps 15 letters."""
+    return kernel_binary(settings).name[:15]
 
 
 def kernel_environment(folder: Path) -> dict[str, str]:
@@ -142,7 +164,7 @@ def open_log(settings: Settings) -> BinaryIO:
         _forget_old_logs(folder)
         return log
     raise EnvironmentProblem(
-        "There is no folder to write the lab kernel's log to: set TESTBED_UML_LOG to a file's path."
+        "there is no folder to write the lab kernel's log to: set TESTBED_UML_LOG to a file's path"
     )
 
 

@@ -40,7 +40,7 @@ def unpack(archive: Path, work: Path) -> Path:
     )
     tree = work / archive.name.partition(".tar")[0]
     if done.returncode != 0 or not tree.is_dir():
-        raise EnvironmentProblem(f"{archive} could not be unpacked in {work}: {done.stderr.strip()[-300:]}.")
+        raise EnvironmentProblem(f"{archive} could not be unpacked in {work}: {done.stderr.strip()[-300:]}")
     return tree
 
 
@@ -54,7 +54,7 @@ def compile_modules(tree: Path, config: str, version: str, log: Path) -> None:
     with log.open("w") as output:
         make(tree, output, "olddefconfig")
         if "CONFIG_NF_CONNTRACK_ZONES=y" not in (tree / ".config").read_text():
-            raise EnvironmentProblem(f"Linux {version} cannot be configured with NF_CONNTRACK_ZONES: see {log}.")
+            raise EnvironmentProblem(f"Linux {version} cannot be configured with NF_CONNTRACK_ZONES: see {log}")
         make(tree, output, jobs, "modules_prepare")
         # The kernel itself is not built, so modpost knows none of its symbols: a warning, not an error.
         make(tree, output, jobs, "KBUILD_MODPOST_WARN=1", *REBUILT)
@@ -67,7 +67,7 @@ def compile_modules(tree: Path, config: str, version: str, log: Path) -> None:
     ).stdout.strip()
     if release != version:
         raise EnvironmentProblem(
-            f"The source package builds modules for Linux {release}, the kernel program is {version}."
+            f"the source package builds modules for Linux {release}, the kernel program is {version}"
         )
 
 
@@ -79,7 +79,7 @@ def make(tree: Path, output: IO[str], *arguments: str) -> None:
     )  # fmt: skip
     if done.returncode != 0:
         raise EnvironmentProblem(
-            f"Compiling the lab kernel's modules failed at `make {arguments[-1]}`: see {output.name}."
+            f"compiling the lab kernel's modules failed at `make {arguments[-1]}`: see {output.name}"
         )
 
 

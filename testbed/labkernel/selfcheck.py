@@ -35,7 +35,7 @@ def require_ct_zones(bridge: str, environment: Mapping[str, str] | None = None) 
     if missing := missing_features(report):
         raise EnvironmentProblem(
             f"OVS on this kernel lacks {', '.join(missing)}, without which no ct() works: "
-            "in the lab kernel run `make lab-kernel`, elsewhere use --datapath userspace."
+            "in the lab kernel run `make lab-kernel`, elsewhere use --datapath userspace"
         )
 
 
@@ -64,9 +64,9 @@ def _call(command: list[str], environment: Mapping[str, str]) -> str:
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise EnvironmentProblem(f"{command[0]} cannot be run (package openvswitch-switch): {problem}.") from None
+        raise EnvironmentProblem(f"{command[0]} cannot be run (package openvswitch-switch): {problem}") from None
     if done.returncode != 0:
-        raise EnvironmentProblem(f"`{' '.join(command)}` failed: {done.stderr.strip()[-300:]}.")
+        raise EnvironmentProblem(f"`{' '.join(command)}` failed: {done.stderr.strip()[-300:]}")
     return done.stdout
 
 

@@ -89,7 +89,7 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise UsageError(f"The environment variable {name} must be a number, not '{value}'.") from None
+        raise UsageError(f"the environment variable {name} must be a number, not '{value}'") from None
     if number < 0:
-        raise UsageError(f"The environment variable {name} must not be negative, and is {value}.")
+        raise UsageError(f"the environment variable {name} must not be negative, and is {value}")
     return number
