@@ -136,7 +136,7 @@ def _adjustments(settings: Settings) -> Adjustments:
         backlog=BACKLOG,
         connection_limit=16_384,
         asyncore_use_poll=True,
-        channel_timeout=settings.idle_timeout_s,
+        channel_timeout=max(1, round(settings.idle_timeout_s)),
         cleanup_interval=_cleanup_s(settings),
         inbuf_overflow=_IN_MEMORY,
         outbuf_overflow=_IN_MEMORY,
@@ -145,6 +145,6 @@ def _adjustments(settings: Settings) -> Adjustments:
     )
 
 
-def _cleanup_s(settings: Settings) -> float:
+def _cleanup_s(settings: Settings) -> int:
     """How often idle connections are looked for: often enough to close them roughly on time."""
-    return min(10.0, max(0.5, settings.idle_timeout_s / 10))
+    return min(10, max(1, round(settings.idle_timeout_s / 10)))
