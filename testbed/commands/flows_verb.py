@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import click
@@ -31,14 +32,23 @@ def command(node: str | None, explain: bool, as_json: bool, lab_name: str) -> No
     if as_json:
         print_json(tables)
         return
-    for name, rows in tables.items():
-        click.echo(click.style(f"{name}: {len(rows)} rows", bold=True))
-        for row in rows:
-            print_row(row, explain)
+    for name, found in tables.items():
+        print_node(name, found, explain)
 
 
-def print_row(row: dict[str, Any], explain: bool) -> None:
-    head = f"  {row['table']:<16} {row['priority']:>4}  {row['packets']:>8}  {row['match']} -> {row['actions']}"
-    click.echo(head)
-    if explain:
-        click.echo(click.style(f"      {row['sentence']}", dim=True))
+def print_node(name: str, found: dict[str, Any], explain: bool) -> None:
+    """A node's rows, table by table, then its groups."""
+    rows = found["rows"]
+    click.secho(
+        f"{name}: {len(rows)} rows, {len(found['groups'])} groups (packets, priority, match -> actions)", bold=True
+    )
+    for (number, table), members in itertools.groupby(rows, key=lambda row: (row["table"], row["table_name"])):
+        click.secho(f"  {number} {table}", fg="cyan")
+        for row in members:
+            click.echo(
+                f"  {row['packets']:>9} {row['priority']:>4}  {row['match'] or '(everything)'} -> {row['actions']}"
+            )
+            if explain:
+                click.secho(f"{'':17}{row['sentence']}", dim=True)
+    for group in found["groups"]:
+        click.echo(f"  group {group['id']} ({group['object']}): {group['text']}")

@@ -140,10 +140,9 @@ class Platform:
         switches: dict[str, dict[str, Any]] = self._ask_controller("/version")["switches"]
         return switches
 
-    def flows(self, node: int) -> list[dict[str, Any]]:
-        """A node's flow rows with their counters and what each is for."""
-        rows: list[dict[str, Any]] = self._ask_controller(f"/flows/{node}")["rows"]
-        return rows
+    def flows(self, node: int) -> dict[str, Any]:
+        """A node's flow rows and groups with their counters and what each is for (the controller's GET /flows)."""
+        return self._ask_controller(f"/flows/{node}")
 
     def counters(self) -> dict[str, Any]:
         """What the switches have counted, read from them now (see the controller's GET /counters)."""
