@@ -23,6 +23,8 @@ from testbed.network.namespace import within
 
 INSTANCE_VARIABLE = "INSTANCE_ID"
 _BECOME = 'echo $$ > "$0" && exec "$@"'
+_BECOMING_S = 0.2
+"""While a process becomes another program, its environment reads as empty for a moment."""
 _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -81,10 +83,11 @@ class FunctionProcess:
             pidfd = os.pidfd_open(pid)
         except (OSError, ValueError):
             return None
-        if not _belongs_to(pid, instance_id):  # the number has been given to somebody else
-            os.close(pidfd)
+        process = cls(pid, pidfd)
+        if process.ended() or not _belongs_to(pid, instance_id):  # the number has been given to somebody else
+            process.close()
             return None
-        return cls(pid, pidfd)
+        return process
 
     def fileno(self) -> int:
         return self._pidfd
@@ -121,8 +124,12 @@ class FunctionProcess:
 
 
 def _belongs_to(pid: int, instance_id: str) -> bool:
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return f"{INSTANCE_VARIABLE}={instance_id}".encode() in variables
+    deadline = time.monotonic() + _BECOMING_S
+    while True:
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        if any(variables) or time.monotonic() > deadline:
+            return f"{INSTANCE_VARIABLE}={instance_id}".encode() in variables
+        time.sleep(0.001)
