@@ -135,7 +135,7 @@ def analyse(config: ChainConfig, raw: RawData) -> Analysis:
     run_findings = [
         finding
         for delay_ms, times in calibrated.items()
-        for finding in fidelity.check_calibration(delay_ms, times.added_ms, calibrated[0.0].added_ms)
+        for finding in fidelity.check_calibration(delay_ms, times, calibrated[0.0])
     ]
     cells: list[CellResult] = []
     phases: list[PhaseResult] = []
@@ -207,19 +207,13 @@ def phase_findings(
     """Checks of what all cells of a phase stand on."""
     findings = []
     for moment in ("before", "after"):
-        links = {trunk_key(name): delay_ms for name, delay_ms in observed[f"links_{moment}"].items()}
+        links = {calibration.trunk_key(name): delay_ms for name, delay_ms in observed[f"links_{moment}"].items()}
         findings += fidelity.check_links(phase.name, phase.delay_ms, links)
-        findings += fidelity.check_probe(phase.name, moment, calibrated.rtt_ms, probes[phase.slug, moment].rtt_ms)
+        findings += fidelity.check_probe(phase.name, moment, calibrated, probes[phase.slug, moment])
     findings += fidelity.check_cpu(phase.name, cpu.competing, cpu.steal)
     findings += fidelity.check_digests(phase.name, observed["switches"])
     findings += fidelity.check_upcalls(phase.name, observed["lost_upcalls"])
     return list(dict.fromkeys(findings))
-
-
-def trunk_key(name: str) -> tuple[int, int]:
-    """(1, 2) for "1-2"."""
-    a, _, b = name.partition("-")
-    return int(a), int(b)
 
 
 def wire_model(config: ChainConfig, phase: Phase, calibrated: TrunkTimes, placement: Mapping[str, int]) -> WireModel:

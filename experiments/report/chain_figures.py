@@ -14,6 +14,7 @@ from experiments.report.style import DIRECT_COLOUR, GATEWAY_COLOUR, MODEL_COLOUR
 
 from matplotlib.axes import Axes  # isort: skip  (after style has chosen a backend that needs no display)
 from matplotlib.figure import Figure  # isort: skip
+from matplotlib.lines import Line2D  # isort: skip
 
 Rows = Sequence[Mapping[str, Any]]
 PAPER_FIGURES = {0.0: "figure-9c", 0.25: "figure-9d-round-trip", 0.5: "figure-9d"}
@@ -71,16 +72,19 @@ def times_by_length(rows: Rows) -> Figure:
             not_drawn(axes)
             continue
         lengths = [row["length"] for row in valid]
-        for column, colour, marker, name in (
-            ("gateway_p50_ms", GATEWAY_COLOUR, "o", "by gateway"),
-            ("direct_p50_ms", DIRECT_COLOUR, "s", "direct"),
-        ):
-            axes.plot(lengths, [row[column] for row in valid], color=colour, marker=marker, label=name)
+        for column, colour, marker in (("gateway_p50_ms", GATEWAY_COLOUR, "o"), ("direct_p50_ms", DIRECT_COLOUR, "s")):
+            axes.plot(lengths, [row[column] for row in valid], color=colour, marker=marker)
         mark_saving(axes, valid[-1])
         axes.set_ylim(bottom=0)
         axes.margins(x=0.12)
-    first = found[0][0]
-    first.legend(loc="upper left")
+    figure.legend(
+        handles=[
+            Line2D([], [], color=GATEWAY_COLOUR, marker="o", label="by gateway"),
+            Line2D([], [], color=DIRECT_COLOUR, marker="s", label="direct"),
+        ],
+        loc="outside upper left",
+        ncols=2,
+    )
     return figure
 
 

@@ -240,24 +240,51 @@ def paper_rows(config: ChainConfig, analysis: Analysis) -> list[dict[str, Any]]:
     rows = []
     for result in ordered(analysis.cells):
         row = row_of(config, result)
-        setting = f"{row.placement}, {row.gateway_upstream} upstream, {row.delay_meaning}"
-        paper_delay_ms = next((d for d in (0.0, PAPER_DELAY_MS) if row.delay_ms in (d, d / 2)), None)
+        paper_delay_ms = next((d for d in PAPER_MEAN_PCT if row.delay_ms in (d, d / 2)), None)
         if row.length == PAPER_LENGTH and paper_delay_ms == PAPER_DELAY_MS:
-            paper = f"up to about {PAPER_SAVED_MS:g} ms"
-            rows.append({"what": f"saved at length {PAPER_LENGTH}, 0.5 ms (figure 9d)", "paper": paper,
-                         "setting": setting, "ours": row.saved_ms, "low": row.ci_low_ms, "high": row.ci_high_ms,
-                         "unit": "ms", "same_application": True})  # fmt: skip
+            rows.append(paper_saving(row))
         if row.removed_hops == closest_calls(config) and paper_delay_ms is not None:
-            low, high = (
-                None if bound is None or row.gateway_p50_ms is None else round(100 * bound / row.gateway_p50_ms, 2)
-                for bound in (row.ci_low_ms, row.ci_high_ms)
-            )
-            paper = f"{PAPER_MEAN_PCT[paper_delay_ms]:g} %"
-            rows.append({"what": f"saved, {paper_delay_ms:g} ms; paper: mean of Hello Retail's chains; "
-                                 f"here: length {row.length}",
-                         "paper": paper, "setting": setting, "ours": row.saved_pct, "low": low, "high": high,
-                         "unit": "%", "same_application": False})  # fmt: skip
-    return rows
+            rows.append(paper_share(row, paper_delay_ms))
+    return sorted(rows, key=lambda paper: paper["unit"] != "ms")
+
+
+def paper_saving(row: SummaryRow) -> dict[str, Any]:
+    """The one absolute number that the paper gives for chains of different lengths."""
+    return {
+        "figure": "9d",
+        "what": f"saved at length {PAPER_LENGTH}, 0.5 ms (figure 9d)",
+        "paper": f"up to about {PAPER_SAVED_MS:g} ms",
+        **setting_texts(row),
+        "ours": row.saved_ms,
+        "low": row.ci_low_ms,
+        "high": row.ci_high_ms,
+        "unit": "ms",
+    }
+
+
+def paper_share(row: SummaryRow, paper_delay_ms: float) -> dict[str, Any]:
+    """The paper's mean over another application's chains, beside the chain with about as many calls."""
+    low, high = (
+        None if ratio is None else round(100 * (1 - ratio), 2) for ratio in (row.ratio_ci_high, row.ratio_ci_low)
+    )
+    return {
+        "figure": "9a" if paper_delay_ms == 0 else "9b",
+        "what": f"saved, {paper_delay_ms:g} ms; paper: mean of Hello Retail's chains; here: length {row.length}",
+        "paper": f"{PAPER_MEAN_PCT[paper_delay_ms]:g} %",
+        **setting_texts(row),
+        "ours": row.saved_pct,
+        "low": low,
+        "high": high,
+        "unit": "%",
+    }
+
+
+def setting_texts(row: SummaryRow) -> dict[str, str]:
+    """A cell's setting, in full and short."""
+    return {
+        "setting": f"{row.placement}, {row.gateway_upstream} upstream, {row.delay_meaning}",
+        "setting_short": f"{row.placement}, {row.gateway_upstream}, {row.delay_ms:g} ms, length {row.length}",
+    }
 
 
 def closest_calls(config: ChainConfig) -> int:
@@ -266,32 +293,35 @@ def closest_calls(config: ChainConfig) -> int:
 
 
 def concluded(analysis: Analysis) -> list[str]:
-    """What this run allows to conclude, one sentence each."""
+    """What this run allows to conclude."""
     if analysis.verdict is Verdict.INVALID:
         return []
-    found = ["the sign and size of what one request saves here, one in flight, with its interval, and how it grows"
-             " with each removed hop"]  # fmt: skip
+    found = ["sign and size of what one request saves here, and how it grows with each removed hop"]
     if all(pair.exact for result in analysis.cells for pair in result.connections):
-        found.append("the connections that each route opens (counted on the switches, equal to the oracle)")
+        found.append("the connections that each route opens")
     if analysis.parts:
-        found.append("the part of the saving that is wire time, for delays as calibrated in this run")
+        found.append("how much of the saving is wire time, at delays as calibrated in this run")
     return found
 
 
 def not_concluded(analysis: Analysis) -> list[str]:
-    """What this run does not allow to conclude, one sentence each."""
-    missing = ["the paper's milliseconds on its own machines", "throughput and CPU savings (one request in flight)"]
+    """What this run does not allow to conclude."""
+    missing = ["the paper's milliseconds on its machines", "throughput or CPU savings (one request is in flight)"]
     if not analysis.spare_cores:
-        missing.append(f"tails (p95 and beyond): some phase left less than {IDLE_GATE:.0%} of the CPU idle")
+        missing.append(f"tails (p95 and beyond: less than {IDLE_GATE:.0%} of the CPU was idle)")
     if any(not control.holds for control in analysis.controls):
-        missing.append("differences as small as the margin of the controls, which did not hold everywhere")
+        missing.append("differences as small as those of the controls that did not hold")
     if analysis.verdict is Verdict.INVALID:
-        missing.insert(0, "anything from the cells marked INVALID")
+        missing.insert(0, "anything from cells marked INVALID")
     return missing
 
 
 def sentence(summary_json: dict[str, Any]) -> str:
     """What may and what may not be concluded, in one sentence."""
     may, may_not = summary_json["concluded"], summary_json["not_concluded"]
-    first = f"May be concluded from this machine: {'; '.join(may)}" if may else "Nothing may be concluded from this run"
-    return f"{first}. May not: {'; '.join(may_not)}."
+    first = (
+        f"May be concluded from this machine: {'; '.join(may)}"
+        if may
+        else "Nothing may be concluded from the whole run"
+    )
+    return f"{first}; may not: {'; '.join(may_not)}."

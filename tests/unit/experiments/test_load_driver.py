@@ -31,7 +31,7 @@ class ChainStandIn(BaseHTTPRequestHandler):
         length = int(parse_qs(parts.query).get("length", ["1"])[0])
         self.server.call_ids.append(self.headers["X-Call-Id"])
         visited = [f"chain-{position}" for position in range(1, length + (parts.path != "/wrong"))]
-        body = json.dumps({"visited": visited}).encode()
+        body = json.dumps({"functions": visited}).encode()
         self.send_response(500 if parts.path == "/fails" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

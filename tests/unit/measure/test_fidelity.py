@@ -3,10 +3,23 @@
 import pytest
 
 from testbed.measure import fidelity
+from testbed.measure.calibration import TrunkTimes
 from testbed.measure.fidelity import Finding, Verdict, worst
 
-TRUNKS_AT_HALF = {(1, 2): 1.2, (1, 3): 1.25, (2, 3): 1.22}
-TRUNKS_AT_ZERO = {(1, 2): 0.2, (1, 3): 0.22, (2, 3): 0.2}
+
+def round_trips(median_ms, fast_ms=None, local_ms=0.3):
+    """Three trunks with these round trips."""
+    trunks = ((1, 2), (1, 3), (2, 3))
+    fast = median_ms - 0.1 if fast_ms is None else fast_ms
+    return TrunkTimes(local_ms, dict.fromkeys(trunks, median_ms), dict.fromkeys(trunks, fast))
+
+
+def with_trunk(times, trunk, median_ms, fast_ms):
+    """The same, but for one trunk."""
+    return TrunkTimes(times.local_rtt_ms, {**times.rtt_ms, trunk: median_ms}, {**times.fast_ms, trunk: fast_ms})
+
+
+AT_ZERO, AT_HALF = round_trips(0.5), round_trips(1.5)
 
 
 def test_the_verdict_is_that_of_the_worst_finding():
@@ -26,27 +39,38 @@ def test_links_as_planned_pass_and_a_wrong_one_is_named():
 
 @pytest.mark.parametrize(("moved_ms", "findings"), [(0.1, 0), (-0.1, 0), (0.2, 1), (-0.2, 1), (2.0, 1)])
 def test_a_probe_may_lie_within_015_ms_of_a_short_calibration(moved_ms, findings):
-    probed = {**TRUNKS_AT_HALF, (1, 3): 1.25 + moved_ms}
-    assert len(fidelity.check_probe("x", "before", TRUNKS_AT_HALF, probed)) == findings
+    probed = with_trunk(AT_HALF, (1, 3), 1.5 + moved_ms, 1.4 + moved_ms)
+    assert len(fidelity.check_probe("x", "before", AT_HALF, probed)) == findings
 
 
 def test_a_probe_may_lie_within_a_tenth_of_a_long_calibration():
-    assert fidelity.check_probe("x", "after", {(1, 2): 10.0}, {(1, 2): 10.9}) == []
-    assert len(fidelity.check_probe("x", "after", {(1, 2): 10.0}, {(1, 2): 11.1})) == 1
+    long = round_trips(10.0)
+    assert fidelity.check_probe("x", "after", long, with_trunk(long, (1, 2), 10.9, 10.8)) == []
+    assert len(fidelity.check_probe("x", "after", long, with_trunk(long, (1, 2), 11.1, 11.0))) == 1
+
+
+def test_noise_degrades_and_another_delay_invalidates():
+    (noisy,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 1.45))
+    assert noisy.verdict is Verdict.DEGRADED
+    assert noisy.sentence.endswith("its fast round trips did not change")
+    (moved,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 2.3))
+    assert moved.verdict is Verdict.INVALID
 
 
 def test_calibration_may_add_switching_cost_but_no_other_delay():
-    assert fidelity.check_calibration(0.5, TRUNKS_AT_HALF, TRUNKS_AT_ZERO) == []
-    (finding,) = fidelity.check_calibration(0.5, {**TRUNKS_AT_HALF, (1, 2): 2.2}, TRUNKS_AT_ZERO)
+    assert fidelity.check_calibration(0.5, AT_HALF, AT_ZERO) == []
+    (finding,) = fidelity.check_calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 2.4), AT_ZERO)
     assert finding.verdict is Verdict.INVALID
-    assert "wanted: 1 ±0.15 ms" in finding.sentence
-    (finding,) = fidelity.check_calibration(0, {(1, 2): 1.4}, {(1, 2): 1.4})
-    assert finding.verdict is Verdict.DEGRADED
+    assert "adds 2.00 ms to a round trip (wanted: 1 ±0.15 ms)" in finding.sentence
+    (noisy,) = fidelity.check_calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 1.45), AT_ZERO)
+    assert noisy.verdict is Verdict.DEGRADED
+    slow = round_trips(1.7)
+    assert [finding.verdict for finding in fidelity.check_calibration(0, slow, slow)] == [Verdict.DEGRADED] * 3
 
 
 def test_a_delay_shorter_than_configured_is_invalid_too():
-    (finding,) = fidelity.check_calibration(0.5, {(1, 2): 0.7}, {(1, 2): 0.2})
-    assert finding.verdict is Verdict.INVALID
+    findings = fidelity.check_calibration(0.5, round_trips(1.0), AT_ZERO)
+    assert [finding.verdict for finding in findings] == [Verdict.INVALID] * 3
 
 
 def test_others_on_the_machine_degrade_and_do_not_invalidate():
