@@ -28,7 +28,7 @@ from testbed.network.supervisor import Supervisor
 from testbed.network.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk
 
 MANAGEMENT_BRIDGE = "mgmt"
-DAEMON_START_S = 20.0
+DAEMON_START_S = 60.0  # a slow machine, or a kernel so young that OVS has to wait
 
 
 class Cluster:

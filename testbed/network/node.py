@@ -98,6 +98,7 @@ class OvsNode(Switch):
             f"other-config:datapath-id={self.number:016x}",
             "other-config:disable-in-band=true",
             *_port_arguments(self.name, ports),
+            *(_leave_queueing_alone(ports) if self.datapath == "kernel" else ()),
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -203,6 +204,12 @@ class PlainIntf(Intf):
 
     def ifconfig(self, *_: Any) -> str:
         return ""
+
+
+def _leave_queueing_alone(ports: list[str]) -> list[str]:
+    """Tell OVS that others manage these ports' queues: it deletes a netem it finds there, also at a restart."""
+    words = ["--", "--id=@queueing", "create", "qos", "type=linux-noop"]
+    return words + [word for port in ports for word in ("--", "set", "port", port, "qos=@queueing")]
 
 
 def _port_arguments(bridge: str, names: Iterable[str]) -> list[str]:
