@@ -17,6 +17,7 @@ Trunk = tuple[int, int]
 PROBE_TOLERANCE_MS = 0.15
 PROBE_TOLERANCE_SHARE = 0.10
 BASE_COST_LIMIT_MS = 1.0
+READ_BACK_TOLERANCE_MS = 0.0015  # netem reads back in whole microseconds, rounded down: 0.5 ms as 0.499
 """Most that a trunk with delay 0 may add to a round trip: two more switches, natively some 0.3 ms."""
 COMPETING_LIMIT = 0.15
 """Share of the machine that others may use: above it latencies are partly theirs."""
@@ -74,7 +75,7 @@ def tolerance_ms(reference_ms: float) -> float:
 
 
 def check_links(scope: str, planned_delay_ms: float, read_back_ms: Mapping[Trunk, float]) -> list[Finding]:
-    """One-way delays read back from the trunks must equal the plan (to 1 µs)."""
+    """One-way delays read back from the trunks must equal the plan, to the microsecond that netem reports."""
     return [
         Finding(
             Verdict.INVALID,
@@ -83,7 +84,7 @@ def check_links(scope: str, planned_delay_ms: float, read_back_ms: Mapping[Trunk
             f"trunk {a}-{b} reads back {delay_ms:g} ms one way where {planned_delay_ms:g} ms was planned",
         )
         for (a, b), delay_ms in sorted(read_back_ms.items())
-        if abs(delay_ms - planned_delay_ms) > 0.001
+        if abs(delay_ms - planned_delay_ms) > READ_BACK_TOLERANCE_MS
     ]
 
 

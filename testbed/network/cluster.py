@@ -113,12 +113,11 @@ class Cluster:
         return self.nodes[number]
 
     def links(self) -> list[dict[str, Any]]:
-        """Every trunk: its nodes, the settings in force in each direction, and its counters."""
+        """Every trunk: its nodes, the settings asked for, those read back from each direction, and its counters."""
         return [
-            {"a": a, "b": b, **asdict(directions[0]), "readback": [asdict(each) for each in directions],
+            {"a": a, "b": b, **asdict(trunk.asked), "readback": [asdict(each) for each in trunk.read()],
              "counters": trunk.counters()}
             for (a, b), trunk in self.trunks.items()
-            for directions in [trunk.read()]
         ]  # fmt: skip
 
     def set_link(self, a: int, b: int, changes: dict[str, float]) -> None:
@@ -127,7 +126,7 @@ class Cluster:
         if key not in self.trunks:
             raise UsageError(f"there is no trunk between node{a} and node{b}; see `testbed link show`")
         trunk = self.trunks[key]
-        settings = LinkSettings(**{**asdict(trunk.read()[0]), **changes}).checked()
+        settings = LinkSettings(**{**asdict(trunk.asked), **changes}).checked()
         trunk.set(settings)
 
     # hosts

@@ -50,7 +50,12 @@ class End:
 
 
 class Trunk(Protocol):
-    """A link between two nodes whose settings can be changed and read back."""
+    """A link between two nodes whose settings can be changed and read back.
+
+    `asked` are the settings last asked for; netem reads back in whole microseconds, rounded down.
+    """
+
+    asked: LinkSettings
 
     def set(self, settings: LinkSettings) -> None: ...
     def read(self) -> list[LinkSettings]:
@@ -71,6 +76,7 @@ class NetemTrunk:
         self.set(LinkSettings())
 
     def set(self, settings: LinkSettings) -> None:
+        self.asked = settings
         arguments = ["limit", str(QUEUE_LIMIT_PACKETS), "delay", f"{settings.delay_ms * 1000:.0f}us"]
         if settings.jitter_ms:
             arguments.append(f"{settings.jitter_ms * 1000:.0f}us")
@@ -120,10 +126,12 @@ class ElementTrunk:
         self._lock = threading.Lock()
         self.name = f"{a.name}-{b.name}"
         self.pid = self._process.pid
+        self.asked = LinkSettings()
         if self._line() != "ready":
             raise LabError(f"the delay element of trunk {self.name} did not start; its reason stands in logs/lab.log")
 
     def set(self, settings: LinkSettings) -> None:
+        self.asked = settings
         self._ask(
             f"set {settings.delay_ms * 1e6:.0f} {settings.jitter_ms * 1e6:.0f}"
             f" {settings.loss_pct * 1e4:.0f} {settings.rate_mbit * 1e6:.0f}"
