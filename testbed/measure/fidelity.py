@@ -16,8 +16,8 @@ Trunk = tuple[int, int]
 
 PROBE_TOLERANCE_MS = 0.15
 PROBE_TOLERANCE_SHARE = 0.10
-BASE_COST_LIMIT_MS = 1.0
 READ_BACK_TOLERANCE_MS = 0.0015  # netem reads back in whole microseconds, rounded down: 0.5 ms as 0.499
+BASE_COST_LIMIT_MS = 1.0
 """Most that a trunk with delay 0 may add to a round trip: two more switches, natively some 0.3 ms."""
 COMPETING_LIMIT = 0.15
 """Share of the machine that others may use: above it latencies are partly theirs."""
