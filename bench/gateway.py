@@ -4,7 +4,8 @@
 
 Three targets serve the same function (an echo server): directly, through HAProxy, through the
 gateway. One client takes them in random order, in bursts, so that whatever else the machine does
-hits all three alike. "Added" is the difference of medians to direct; CPU is the proxy process's
+hits all three alike. "Added" is the median, over the turns, of the difference between a burst's
+median and that of the direct burst in the same turn; CPU is the proxy process's
 own, by the scheduler's accounting. The budget (docs/performance.md) is a multiple of HAProxy's.
 Nothing here judges absolute times, except that answers which take about 40 ms, the mark of Nagle's
 algorithm meeting delayed acknowledgements, raise an alarm. Exit code 1: over budget, or an alarm.
@@ -72,12 +73,19 @@ class Cell:
     size: int
     keepalive: bool
     upstream: str
+    burst: int
     latencies_ms: dict[str, list[float]] = field(default_factory=lambda: {target: [] for target in TARGETS})
     errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TARGETS, 0))
     cpu_ms: dict[str, float] = field(default_factory=dict)
 
     def added_ms(self, target: str) -> float:
-        return statistics.median(self.latencies_ms[target]) - statistics.median(self.latencies_ms["direct"])
+        pairs = zip(self._bursts(target), self._bursts("direct"), strict=True)
+        return statistics.median(own - direct for own, direct in pairs)
+
+    def _bursts(self, target: str) -> list[float]:
+        """The median of each burst, in the order of the turns."""
+        values = self.latencies_ms[target]
+        return [statistics.median(values[at : at + self.burst]) for at in range(0, len(values), self.burst)]
 
     @property
     def p50_ratio(self) -> float:
@@ -321,7 +329,7 @@ class Client:
             self._socket.close()
 
 
-def measure(cell: Cell, addresses: dict[str, tuple[str, int]], pids: dict[str, int], requests: int, burst: int) -> None:
+def measure(cell: Cell, addresses: dict[str, tuple[str, int]], pids: dict[str, int], requests: int) -> None:
     """Fill in the cell: `requests` for each target, in bursts, in random order."""
     clients = {name: Client(name, address, cell.size, keepalive=cell.keepalive) for name, address in addresses.items()}
     for client in clients.values():
@@ -329,6 +337,7 @@ def measure(cell: Cell, addresses: dict[str, tuple[str, int]], pids: dict[str, i
             client.ask()
     before = {name: cpu_ms(pid) for name, pid in pids.items()}
     order = random.Random(cell.size + cell.keepalive)
+    burst = cell.burst
     for _ in range(max(1, requests // burst)):
         for target in order.sample(TARGETS, len(TARGETS)):
             for _ in range(burst):
@@ -371,6 +380,7 @@ def report(cells: Sequence[Cell]) -> bool:
         for alarm in cell.alarms():
             good &= not alarm.startswith("gateway")
             print(f"{'':>8} ALARM {alarm}")
+    print(f"load average of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     print(f"budget: p50 ratio <= {P50_BUDGET}, CPU ratio <= {CPU_BUDGET}, no errors: {'met' if good else 'NOT MET'}")
     return good
 
@@ -396,8 +406,9 @@ def main() -> int:
             addresses, pids = start(stack, folder, upstream)
             for size in map(int, options.sizes.split(",")):
                 for keepalive in (True, False):
-                    cell = Cell(size, keepalive, upstream)
-                    measure(cell, addresses, pids, options.requests // (10 if size > 1 << 17 else 1), options.burst)
+                    large = size > 1 << 17
+                    cell = Cell(size, keepalive, upstream, min(options.burst, 5) if large else options.burst)
+                    measure(cell, addresses, pids, options.requests // (10 if large else 1))
                     cells.append(cell)
     if options.json:
         options.json.write_text(json.dumps([asdict(cell) for cell in cells]))

@@ -35,6 +35,7 @@ from testbed.platform.gateway_watch import Watch
 
 BACKLOG = 4096
 DRAIN_S = 10.0
+OPEN_FILES = 65_536
 
 log = logging.getLogger("gateway")
 
@@ -145,9 +146,14 @@ async def _drain(gateway: Gateway) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Every exchange holds two sockets."""
+    """Every exchange holds two sockets. Only root may raise the hard limit; the soft one anybody."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for limit in (max(hard, OPEN_FILES), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        except (ValueError, OSError):
+            continue
+        return
 
 
 def _tune_collector() -> None:

@@ -61,9 +61,7 @@ class Gateway:
         else:
             if not target.startswith(b"/system/logs"):  # a followed log has no end
                 self._overdue.add(exchange, exchange.started_s)
-            exchange.forward(
-                self.provider, target, on_unreachable=routes.PROVIDER_DOWN, on_timeout=routes.UPSTREAM_TIMEOUT
-            )
+            exchange.forward(self.provider, target)
 
     def _invoke(self, exchange: Exchange, name: bytes, target: bytes) -> None:
         if exchange.method not in routes.FUNCTION_METHODS:
@@ -82,13 +80,7 @@ class Gateway:
             exchange.answer(routes.no_endpoints(name))
             return
         self._overdue.add(exchange, exchange.started_s)
-        exchange.forward(
-            service,
-            target,
-            on_unreachable=routes.unreachable(name),
-            on_timeout=routes.UPSTREAM_TIMEOUT,
-            metrics=service.metrics,
-        )
+        exchange.forward(service, target, function=name, metrics=service.metrics)
 
     def finished(self, exchange: Exchange) -> None:
         self._overdue.remove(exchange)

@@ -12,6 +12,7 @@ import time
 from random import getrandbits
 from typing import TYPE_CHECKING
 
+from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_routes import Answer
 from testbed.platform.gateway_upstream import UpstreamConnection
 from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, status_line
@@ -35,10 +36,8 @@ class Exchange:
     __slots__ = (
         "_answer_begun",
         "_body_begun",
-        "_head",
+        "_function", "_head",
         "_metrics",
-        "_on_timeout",
-        "_on_unreachable",
         "_own_call_id",
         "_upstream",
         "_upstream_for",
@@ -94,8 +93,7 @@ class Exchange:
         self._upstream_for: Upstream | None = None
         self._upstream: UpstreamConnection | None = None
         self._metrics: FunctionMetrics | None = None
-        self._on_unreachable: Answer | None = None
-        self._on_timeout: Answer | None = None
+        self._function = b""
         self._own_call_id = False
         self._body_begun = False
         self._answer_begun = False
@@ -114,14 +112,12 @@ class Exchange:
         upstream: Upstream,
         target: bytes,
         *,
-        on_unreachable: Answer,
-        on_timeout: Answer,
+        function: bytes = b"",
         metrics: FunctionMetrics | None = None,
     ) -> None:
-        """Send the request to `upstream`, asking for `target`; the two answers are for its failures."""
+        """Send the request to `upstream`, asking for `target`. `function` is its name as the client wrote it."""
         self._upstream_for = upstream
-        self._on_unreachable = on_unreachable
-        self._on_timeout = on_timeout
+        self._function = function
         self._metrics = metrics
         if metrics is not None:
             metrics.started += 1
@@ -194,8 +190,10 @@ class Exchange:
         self.downstream.resume_request()
 
     def connect_failed(self, error: OSError) -> None:
-        if self._on_unreachable is not None:
-            self._fail(self._on_unreachable)
+        self._fail(self._unreachable())
+
+    def _unreachable(self) -> Answer:
+        return routes.unreachable(self._function) if self._function else routes.PROVIDER_DOWN
 
     def upstream_lost(self, connection: UpstreamConnection) -> None:
         """The connection broke before the answer was complete."""
@@ -203,8 +201,8 @@ class Exchange:
         connection.exchange = None
         if self._may_retry(connection) and self._upstream_for is not None:
             self._upstream_for.pool.connect(self)
-        elif self._on_unreachable is not None:
-            self._fail(self._on_unreachable)
+        elif not self.done:
+            self._fail(self._unreachable())
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A pooled connection may have been closed while the request was on its way (RFC 9112, 9.3.1)."""
@@ -213,8 +211,7 @@ class Exchange:
 
     def timed_out(self) -> None:
         """The upstream took longer than upstream_timeout."""
-        if self._on_timeout is not None:
-            self._fail(self._on_timeout)
+        self._fail(routes.UPSTREAM_TIMEOUT)
 
     def refuse(self, answer: Answer) -> None:
         """The request turns out to be no HTTP, while it is being passed on."""

@@ -14,10 +14,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 FUNCTION_PREFIX = b"/function/"
 _PREFIX_LENGTH = len(FUNCTION_PREFIX)
+_REMEMBERED_BYTES = 256
+"""Functions are asked for again and again: short targets are looked up instead of taken apart."""
 _NAME = re.compile(rb"[-a-zA-Z_0-9.]+")
 
 FUNCTION_METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"})
@@ -50,6 +53,10 @@ def match(target: bytes) -> tuple[Kind, bytes, bytes]:
 
     The target is in origin form ("/function/f?x=1") or absolute form ("http://host/function/f").
     """
+    return _remembered(target) if len(target) <= _REMEMBERED_BYTES else _match(target)
+
+
+def _match(target: bytes) -> tuple[Kind, bytes, bytes]:
     if not target.startswith(b"/"):
         target = _origin_form(target)
     if target.startswith(FUNCTION_PREFIX):
@@ -60,6 +67,9 @@ def match(target: bytes) -> tuple[Kind, bytes, bytes]:
     if path == b"/healthz":
         return Kind.HEALTH, b"", target
     return Kind.NOTHING, b"", target
+
+
+_remembered = lru_cache(maxsize=4096)(_match)
 
 
 def full_name(name: str, default_namespace: str) -> tuple[str, str]:
