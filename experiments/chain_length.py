@@ -59,7 +59,7 @@ class ChainLength(Experiment):
         resolved = ChainConfig.from_json(config)
         with (
             Steps(console, total_weight(resolved)) as steps,
-            open_session(resolved, run.path / ".driver", steps.say) as session,
+            open_session(resolved, steps.say) as session,
         ):
             yield Measurement(resolved, session, run, RawWriter(run.raw), steps)
 
@@ -101,9 +101,6 @@ def measure(run: Measurement) -> None:
         flow_digests={node: switch["digest"] for node, switch in session.digests().items()},
         link_readback=done[-1]["links_after"],
     )
-    for leftover in (run.folder.path / ".driver").iterdir():
-        leftover.unlink()
-    (run.folder.path / ".driver").rmdir()
 
 
 def calibrate(run: Measurement) -> None:

@@ -99,8 +99,8 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
         "lengths": (1, 2, 3, 6),
         "delays_ms": (0.0, 0.5),
         "placements": ("node2",),
-        "blocks": 12,
-        "pairs_per_block": 2,
+        "blocks": 14,
+        "pairs_per_block": 3,
         "round_trips": 200,
     },
     Profile.CLASS: {

@@ -139,7 +139,7 @@ class ChainSession:
 
 
 @contextmanager
-def open_session(config: ChainConfig, scratch: Path, say: Callable[[str], None]) -> Iterator[ChainSession]:
+def open_session(config: ChainConfig, say: Callable[[str], None]) -> Iterator[ChainSession]:
     """Start a lab and what measures it; everything ends with the context.
 
     The calling thread is in the lab's network meanwhile.
@@ -151,19 +151,19 @@ def open_session(config: ChainConfig, scratch: Path, say: Callable[[str], None])
         cleanup.enter_context(_inside(lab))
         nodes = lab.client.status()["nodes"]
         probe = cleanup.enter_context(TrunkProbe(lab.client, nodes))
-        driver = Driver(partial(lab.popen, "client"), scratch)
+        driver = Driver(partial(lab.popen, "client"), lab.state_folder / "driver")
         cleanup.callback(driver.close)
         yield ChainSession(config, lab, Platform(lab), driver, probe, CpuMeter(lab.init_pid))
 
 
 @contextmanager
-def cpu_hogs(wanted: bool) -> Iterator[None]:
-    """As many busy processes outside the lab as there are CPUs, while the block runs."""
+def cpu_hogs(wanted: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """As many busy processes outside the lab as there are CPUs, while the block runs; none unless wanted."""
     hogs: list[subprocess.Popen[bytes]] = []
     try:
         if wanted:
             hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
-        yield
+        yield hogs
     finally:
         for hog in hogs:
             hog.kill()

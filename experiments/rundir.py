@@ -42,13 +42,16 @@ class RunFolder:
         """
         digest = config_hash(config)
         stem = f"{utc_stamp()}-{experiment}-{digest}"
-        with clear_write_errors(out):
+        with clear_write_errors(out, {**DISK_PROBLEMS, **FOLDER_PROBLEMS}):
             out.mkdir(parents=True, exist_ok=True)
-            path = next(candidate for candidate in _candidates(out, stem) if _made(candidate))
-            run = cls(path)
-            run.raw.mkdir()
-            run.write_manifest({**manifest, "experiment": experiment, "config_hash": digest, "status": INCOMPLETE})
-            (path / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            run = cls(next(candidate for candidate in _candidates(out, stem) if _made(candidate)))
+            try:
+                run.raw.mkdir()
+                run.write_manifest({**manifest, "experiment": experiment, "config_hash": digest, "status": INCOMPLETE})
+                (run.path / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            except OSError:
+                shutil.rmtree(run.path)
+                raise
         return run
 
     @classmethod
@@ -141,21 +144,26 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
+DISK_PROBLEMS = {
+    errno.ENOSPC: "free some space or choose another folder with --out",
+    errno.EDQUOT: "free some space or choose another folder with --out",
+    errno.EROFS: "choose a folder that can be written with --out",
+}
+FOLDER_PROBLEMS = {
+    errno.EACCES: "choose a folder that you may write with --out",
+    errno.ENOTDIR: "choose another folder with --out",
+    errno.EEXIST: "choose another folder with --out",
+}
+"""Problems that only the making of a folder can have: later, elsewhere, they mean something else."""
+
+
 @contextmanager
-def clear_write_errors(path: Path) -> Iterator[None]:
+def clear_write_errors(path: Path, remedies: Mapping[int, str] = DISK_PROBLEMS) -> Iterator[None]:
     """Turn a full disk, a forbidden or a read-only folder into one sentence."""
-    remedies = {
-        errno.ENOSPC: "free some space or choose another folder with --out",
-        errno.EDQUOT: "free some space or choose another folder with --out",
-        errno.EACCES: "choose a folder that you may write with --out",
-        errno.EROFS: "choose a folder that can be written with --out",
-        errno.ENOTDIR: "choose another folder with --out",
-        errno.EEXIST: "choose another folder with --out",
-    }
     try:
         yield
     except OSError as problem:
-        if problem.errno not in remedies:
+        if problem.errno is None or problem.errno not in remedies:
             raise
         raise EnvironmentProblem(
             f"cannot write the run in {path}: {problem.strerror}; {remedies[problem.errno]}"

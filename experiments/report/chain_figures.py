@@ -75,8 +75,9 @@ def times_by_length(rows: Rows) -> Figure:
         for column, colour, marker in (("gateway_p50_ms", GATEWAY_COLOUR, "o"), ("direct_p50_ms", DIRECT_COLOUR, "s")):
             axes.plot(lengths, [row[column] for row in valid], color=colour, marker=marker)
         mark_saving(axes, valid[-1])
-        axes.set_ylim(bottom=0)
         axes.margins(x=0.12)
+    slowest_ms = max(row[column] or 0.1 for row in rows for column in ("gateway_p50_ms", "direct_p50_ms"))
+    found[0][0].set_ylim(0, 1.08 * slowest_ms)
     figure.legend(
         handles=[
             Line2D([], [], color=GATEWAY_COLOUR, marker="o", label="by gateway"),
@@ -192,13 +193,20 @@ def controls(rows: Rows) -> Figure:
         axes.barh(position, 2 * row["margin_ms"], left=-row["margin_ms"], height=0.62, color="#ececec")
         axes.plot([row["ci_low_ms"], row["ci_high_ms"]], [position] * 2, color=answers[row["answer"]])
         axes.plot(row["difference_ms"], position, "o", color=answers[row["answer"]])
-    axes.set_yticks(range(len(ordered)), [f"{row['control']}: {row['cell']}" for row in ordered])
+    axes.set_yticks(range(len(ordered)), [control_name(row) for row in ordered])
+    widest_ms = max(max(row["margin_ms"], abs(row["ci_low_ms"]), abs(row["ci_high_ms"])) for row in ordered)
+    axes.set_xlim(-1.08 * widest_ms, 1.08 * widest_ms)
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
     axes.axvline(0, color=MODEL_COLOUR, linewidth=0.8)
     axes.set_xlabel("difference of two equal paths, ms (interval; margin in grey)")
     return figure
+
+
+def control_name(row: Mapping[str, Any]) -> str:
+    """A control's cell; the control named after its length does not say the length twice."""
+    return f"{row['control']}: {row['cell']}" if row["control"] == "A/A" else row["cell"]
 
 
 def not_drawn(axes: Axes) -> None:

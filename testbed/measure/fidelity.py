@@ -16,6 +16,7 @@ Trunk = tuple[int, int]
 
 PROBE_TOLERANCE_MS = 0.15
 PROBE_TOLERANCE_SHARE = 0.10
+FAST_FACTOR = 2
 READ_BACK_TOLERANCE_MS = 0.0015  # netem reads back in whole microseconds, rounded down: 0.5 ms as 0.499
 BASE_COST_LIMIT_MS = 1.0
 """Most that a trunk with delay 0 may add to a round trip: two more switches, natively some 0.3 ms."""
@@ -29,7 +30,7 @@ FAILED_LIMIT = 0.01
 
 
 class RoundTrips(Protocol):
-    """Round trips across trunks in ms: medians, and 10th percentiles (see `calibration.TrunkTimes`)."""
+    """Round trips across trunks in ms: medians, and 2nd percentiles (see `calibration.TrunkTimes`)."""
 
     @property
     def local_rtt_ms(self) -> float: ...
@@ -92,7 +93,8 @@ def check_probe(scope: str, moment: str, calibrated: RoundTrips, probed: RoundTr
     """Round trips across trunks, before or after a measurement, must be those of the run's calibration.
 
     A median that moved while fast round trips did not is noise (DEGRADED); where both moved, the trunk
-    is not the one that was calibrated (INVALID).
+    is not the one that was calibrated (INVALID). Fast ones may move by twice the tolerance: a machine
+    that others use wholly slows even them by 0.2 to 0.3 ms.
     """
     findings = []
     for trunk, reference_ms in sorted(calibrated.rtt_ms.items()):
@@ -100,10 +102,11 @@ def check_probe(scope: str, moment: str, calibrated: RoundTrips, probed: RoundTr
         if abs(median_ms - reference_ms) <= allowed_ms:
             continue
         fast_ms, fast_reference_ms = probed.fast_ms[trunk], calibrated.fast_ms[trunk]
-        noise = abs(fast_ms - fast_reference_ms) <= tolerance_ms(fast_reference_ms)
+        noise = abs(fast_ms - fast_reference_ms) <= FAST_FACTOR * tolerance_ms(fast_reference_ms)
         sentence = (
             f"trunk {trunk[0]}-{trunk[1]} had a round trip of {median_ms:.2f} ms {moment} and {reference_ms:.2f} ms at "
-            f"calibration (allowed: ±{allowed_ms:.2f} ms)" + ("; its fast round trips did not change" if noise else "")
+            f"calibration (allowed: ±{allowed_ms:.2f} ms)"
+            + (f"; fast ones {fast_ms:.2f} and {fast_reference_ms:.2f} ms" if noise else "")
         )
         verdict = Verdict.DEGRADED if noise else Verdict.INVALID
         findings.append(Finding(verdict, "trunk round trip", scope, sentence))
@@ -129,7 +132,7 @@ def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTri
         if abs(added_ms - wanted_ms) <= allowed_ms:
             continue
         fast_added_ms = calibrated.fast_ms[trunk] - at_zero.fast_ms[trunk]
-        noise = abs(fast_added_ms - wanted_ms) <= allowed_ms
+        noise = abs(fast_added_ms - wanted_ms) <= FAST_FACTOR * allowed_ms
         sentence = (
             f"{delay_ms:g} ms one way on {name} adds {added_ms:.2f} ms to a round trip "
             f"(wanted: {wanted_ms:g} ±{allowed_ms:.2f} ms)"

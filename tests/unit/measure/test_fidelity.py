@@ -52,7 +52,7 @@ def test_a_probe_may_lie_within_a_tenth_of_a_long_calibration():
 def test_noise_degrades_and_another_delay_invalidates():
     (noisy,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 1.45))
     assert noisy.verdict is Verdict.DEGRADED
-    assert noisy.sentence.endswith("its fast round trips did not change")
+    assert noisy.sentence.endswith("fast ones 1.45 and 1.40 ms")
     (moved,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 2.3))
     assert moved.verdict is Verdict.INVALID
 
