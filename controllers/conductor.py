@@ -23,9 +23,9 @@ LOG = logging.getLogger("controllers.conductor")
 
 KEPT_MEASUREMENTS = 10_000
 RETRY_S = 1.0
-SECOND_FLUSH_S = 1.0
-"""A stale datapath flow may admit a flushed connection again until OVS has revalidated it, "usually
-within one second" (OVS FAQ): flush a second time then."""
+FLUSH_AGAIN_S = (0.1, 1.0, 3.0)
+"""A connection that goes on sending is admitted again by a stale datapath flow until OVS has revalidated
+it, usually within milliseconds, at the latest within about a second: flush again then."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PortsChanged:
 
 @dataclass(frozen=True)
 class FlushAgain:
-    stage: Stage
+    stages: tuple[Stage, ...]
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,10 @@ class Conductor:
                     self.fleet.disconnected(channel.node)
                 case PortsChanged(node) if node in self.channels:
                     self._execute(self.fleet.ports(node, self.channels[node].ports()), started, 0)
-                case FlushAgain(stage):
-                    known = {n: b for n, b in stage.items() if n in self.channels}
-                    self._send({n: (self.channels[n], self.channels[n].encode(b, 0)) for n, b in known.items()})
+                case FlushAgain(stages):
+                    for stage in stages:
+                        known = {n: self.channels[n] for n in stage if n in self.channels}
+                        self._send({n: (channel, channel.encode(stage[n], 0)) for n, channel in known.items()})
                 case _:
                     pass  # about a connection that is gone
 
@@ -166,9 +167,7 @@ class Conductor:
             translate_s += sending - began
             install_s += perf_counter() - sending
             messages += sum(len(data.purpose) for _, data in encoded.values())
-        if any(batch.flushes for stage in stages for batch in stage.values()):
-            again = {n: Batch(flushes=batch.flushes) for stage in stages for n, batch in stage.items() if batch.flushes}
-            sdn.hub.spawn_after(SECOND_FLUSH_S, self.tell, FlushAgain(again))
+        self._flush_again(stages)
         for node in self.channels:
             switch = self.fleet.switches.get(node)
             if node not in failed and switch is not None and switch.believed is not None:
@@ -181,6 +180,12 @@ class Conductor:
             times_s = (generated - started, translate_s, install_s)
             generate_ms, translate_ms, install_ms = (round(seconds * 1000, 3) for seconds in times_s)
             self.measurements.append(Measurement(version, events, generate_ms, translate_ms, install_ms, messages))
+
+    def _flush_again(self, stages: tuple[Stage, ...]) -> None:
+        """The same flushes, in the same order of nodes, once OVS has forgotten the old rows."""
+        again = tuple({n: Batch(flushes=b.flushes) for n, b in stage.items() if b.flushes} for stage in stages)
+        for delay_s in FLUSH_AGAIN_S if any(again) else ():
+            sdn.hub.spawn_after(delay_s, self.tell, FlushAgain(again))
 
     def _encode(self, node: int, batch: Batch) -> Any:
         return self.channels[node].encode(batch, self.fleet.switches[node].round)

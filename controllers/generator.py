@@ -303,11 +303,13 @@ class Generator:
         return _Fragment((row,), group)
 
     def _rebuild(self, key: _Key, delta: Delta) -> None:
-        before, after = self._fragments.pop(key, None), self._build(key)
-        if after is not None:
-            self._fragments[key] = after
+        before, after = self._fragments.get(key), self._build(key)
         if before == after:
             return
+        if after is None:
+            del self._fragments[key]
+        else:
+            self._fragments[key] = after
         tables = self.desired.setdefault(key.node, Tables())
         for row in before.rows if before else ():
             # Another fragment may have taken the key meanwhile; then it is not ours to remove.

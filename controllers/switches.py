@@ -162,8 +162,9 @@ class Fleet:
                 else:
                     (late if flush.late else early).setdefault(flush.node, []).append(flush)
         for node in by_node:
-            late.setdefault(node, []).extend(self.switches[node].owed)
-            self.switches[node].owed = []
+            if self.switches[node].believed is not None:
+                late.setdefault(node, []).extend(self.switches[node].owed)
+                self.switches[node].owed = []
         arrivals = {node for node, ordered in by_node.items() if any(_opens_a_way(c) for c in ordered)}
         senders = {node for node, ordered in by_node.items() if any(isinstance(c, PutGroup) for c in ordered)}
         first = arrivals if senders - arrivals else set(by_node)

@@ -1,0 +1,158 @@
+"""What the translator says, a real ovs-vswitchd understands and repeats. Needs no root (dummy datapath)."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import put, small
+from ovs import Connection, add_bridge, vswitchd
+
+from controllers import pipeline as p
+from controllers import sdn, translator
+from controllers.generator import Generator
+from controllers.reconcile import DeleteRow, Flush, PutRow, reconcile
+from controllers.rows import Foreign, Goto, Row, Tables, ToGroup, match
+from controllers.switches import Switch
+from testbed.model import Phase
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    # A UNIX socket's path is limited to 108 characters, and pytest's own folders can be long.
+    with vswitchd(tmp_path_factory.mktemp("o")) as running:
+        yield running
+
+
+@pytest.fixture
+def generator() -> Generator:
+    generator = Generator()
+    generator.load(small())
+    return generator
+
+
+@pytest.fixture
+def switch(folder: Path, request: pytest.FixtureRequest, generator: Generator) -> Iterator[Connection]:
+    name = f"s{abs(hash(request.node.name)) % 10_000_000}"
+    add_bridge(folder, name, sorted({port for row in generator.desired[2].rows.values() for port in row.ports()}))
+    connection = Connection(folder, name)
+    connection.bridge, connection.folder = name, folder  # type: ignore[attr-defined]
+    yield connection
+    connection.close()
+    subprocess.run(["ovs-vsctl", f"--db=unix:{folder}/db.sock", "del-br", name], check=True, timeout=30)
+
+
+def tables(connection: Connection) -> Tables:
+    found = translator.entries(connection.ask(translator.flows_request(connection.datapath)))
+    groups = translator.groups(connection.ask(translator.groups_request(connection.datapath)))
+    return Tables.of((entry.row for entry in found), groups)
+
+
+def install(connection: Connection, desired: Tables, believed: Switch) -> list[object]:
+    ordered = believed.read(tables(connection), 0, desired)
+    return connection.deliver(translator.encode(connection.datapath, ordered, (), believed.round, 1))
+
+
+def ofctl(connection: Connection, *arguments: str) -> None:
+    target = f"unix:{connection.folder}/{connection.bridge}.mgmt"  # type: ignore[attr-defined]
+    subprocess.run(["ovs-ofctl", "-O", "OpenFlow13", arguments[0], target, *arguments[1:]], check=True, timeout=30)
+
+
+def test_a_whole_node_loads_in_one_bundle_and_reads_back_to_the_same_digest(
+    switch: Connection, generator: Generator
+) -> None:
+    believed = Switch(2, switch.ports())
+    assert install(switch, generator.desired[2], believed) == []
+    assert believed.held_back(generator.desired[2]) == 0
+    actual, wanted = tables(switch), believed.wanted(generator.desired[2])
+    assert actual == wanted
+    assert actual.digest() == wanted.digest()
+
+
+def test_reading_back_finds_nothing_to_do(switch: Connection, generator: Generator) -> None:
+    believed = Switch(2, switch.ports())
+    install(switch, generator.desired[2], believed)
+    assert Switch(2, switch.ports()).read(tables(switch), 1, generator.desired[2]) == ()
+
+
+def test_an_instances_life_keeps_switch_and_desire_equal(switch: Connection, generator: Generator) -> None:
+    believed = Switch(2, switch.ports())
+    install(switch, generator.desired[2], believed)
+    instance = small().instances["b.d.2"]
+    for version, phase in enumerate((Phase.DRAINING, Phase.NOT_READY, Phase.READY), start=2):
+        delta = generator.apply(put(instance.__class__(**{**vars(instance), "phase": phase}), version))[2]
+        ordered = believed.update(delta, generator.desired[2])
+        assert switch.deliver(translator.encode(switch.datapath, ordered, (), 1, version)) == []
+        assert tables(switch) == believed.wanted(generator.desired[2])
+
+
+def test_a_strangers_rows_are_swept_whatever_they_do(switch: Connection, generator: Generator) -> None:
+    believed = Switch(2, switch.ports())
+    install(switch, generator.desired[2], believed)
+    for row in ("table=6,priority=300,ip,actions=normal", "table=3,ipv6,actions=controller,drop,"):
+        ofctl(switch, "add-flow", row.removesuffix(",drop,"))
+    ofctl(switch, "add-group", "group_id=4000,type=all,bucket=actions=in_port")
+    ofctl(switch, "del-flows", "table=10")
+    assert install(switch, generator.desired[2], believed) == []
+    assert tables(switch) == believed.wanted(generator.desired[2])
+
+
+def test_a_refused_change_leaves_nothing_of_its_bundle_behind(switch: Connection) -> None:
+    good = Row(6, 200, match(eth_type=0x800), (Goto(7),), p.cookie(p.Category.BASE, 0))
+    bad = Row(6, 201, match(eth_type=0x800), (ToGroup(999),), p.cookie(p.Category.BASE, 0))  # there is no such group
+    encoded = translator.encode(switch.datapath, [PutRow(good), PutRow(bad)], (), 1, 1)
+    errors = switch.deliver(encoded)
+    assert PutRow(bad) in [encoded.purpose.get(error.xid) for error in errors]  # type: ignore[attr-defined]
+    assert PutRow(good) not in [encoded.purpose.get(error.xid) for error in errors]  # type: ignore[attr-defined]
+    assert tables(switch).rows == {}
+
+
+def test_keeping_counters_modifies_and_keeps_the_cookie(switch: Connection) -> None:
+    cookie = p.cookie(p.Category.SERVICE, 300)
+    row = Row(7, 200, match(eth_type=0x800), (), cookie)
+    other = Row(7, 200, match(eth_type=0x800), (Goto(9),), cookie)
+    switch.deliver(translator.encode(switch.datapath, [PutRow(row)], (), 1, 1))
+    switch.deliver(translator.encode(switch.datapath, [PutRow(other, keep_counters=True)], (), 2, 2))
+    (entry,) = translator.entries(switch.ask(translator.flows_request(switch.datapath)))
+    assert (entry.row, entry.round) == (other, 1)
+
+
+def test_questions_about_one_category_bring_only_that(switch: Connection, generator: Generator) -> None:
+    install(switch, generator.desired[2], Switch(2, switch.ports()))
+    found = translator.entries(switch.ask(translator.flows_request(switch.datapath, p.Category.POLICY)))
+    assert {p.category_of(entry.row.cookie) for entry in found} == {p.Category.POLICY}
+    assert len(found) == sum(
+        row.table == p.DAG_POLICY.number and row.priority == 200 for row in tables(switch).rows.values()
+    )
+
+
+def test_conntrack_flushes_are_accepted(switch: Connection) -> None:
+    flushes = [
+        Flush(2, source="10.202.0.11"),
+        Flush(2, replier="10.202.0.11"),
+        Flush(2, source="10.202.0.11", destination="10.96.1.1"),
+    ]
+    assert switch.deliver(translator.encode(switch.datapath, (), flushes, 1, 1)) == []
+
+
+def test_a_flush_is_encoded_as_ovs_ofctl_does() -> None:
+    """Bytes that `ovs-ofctl ct-flush BRIDGE zone=102 'ct_nw_src=10.202.0.5,ct_nw_dst=10.96.1.2'` of OVS 3.1 sends."""
+    datapath = sdn.ProtocolDesc(version=sdn.ofproto.OFP_VERSION)
+    datapath.set_xid = lambda message: message.set_xid(2)
+    flush = Flush(2, source="10.202.0.5", destination="10.96.1.2")
+    data = translator.encode(datapath, (), [flush], 1, 1).data
+    wanted = (
+        "0404005800000002 0000232000000020 0000000000000000 0000003800000000"
+        "0000001400000000 000000000000ffff 0aca000500000000"
+        "0001001400000000 000000000000ffff 0a60010200000000 0002000800660000"
+    )
+    assert data[:0x58] == bytes.fromhex(wanted)
+
+
+def test_what_we_cannot_say_is_foreign_and_never_equal_to_ours(switch: Connection) -> None:
+    ofctl(switch, "add-flow", "table=10,priority=200,actions=normal")
+    (row,) = tables(switch).rows.values()
+    assert isinstance(row.actions[0], Foreign)
+    assert reconcile(Tables(), tables(switch)) == (DeleteRow(row),)
