@@ -18,6 +18,7 @@ import asyncio
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -298,29 +299,28 @@ class Client:
         return answer.startswith(b"HTTP/1.1 200") and answer.endswith(self._body)
 
     def _exchange_large(self, connection: socket.socket) -> bool:
-        """A streaming proxy answers while it is still being sent to: read and write in turn."""
+        """A streaming proxy answers while it is still being sent to: read and write as they become possible."""
         connection.setblocking(False)
-        rest, pieces, received = memoryview(self._request), [], 0
-        wanted = len(self._body)
-        deadline_s = time.monotonic() + 10
-        while received < wanted and time.monotonic() < deadline_s:
-            if rest:
-                with suppress(BlockingIOError):
-                    rest = rest[connection.send(rest) :]
-            try:
-                piece = connection.recv(1 << 20)
-            except BlockingIOError:
-                continue
-            if not piece:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN | select.POLLOUT)
+        rest, answer, wanted = memoryview(self._request), bytearray(), len(self._body)
+        while not self._complete(answer):
+            events = poll.poll(10_000)
+            if not events:
                 break
-            pieces.append(piece)
-            if received == 0:
-                received -= piece.find(b"\r\n\r\n") + 4
-            received += len(piece)
+            if events[0][1] & select.POLLOUT and rest:
+                rest = rest[connection.send(rest) :]
+                if not rest:
+                    poll.modify(connection, select.POLLIN)
+            if events[0][1] & ~select.POLLOUT:
+                piece = connection.recv(1 << 20)
+                if not piece:
+                    break
+                answer += piece
         connection.settimeout(10)
-        return b"".join(pieces).startswith(b"HTTP/1.1 200") and received == wanted
+        return answer.startswith(b"HTTP/1.1 200") and len(answer) > wanted and answer.endswith(self._body[:64])
 
-    def _complete(self, answer: bytes) -> bool:
+    def _complete(self, answer: bytes | bytearray) -> bool:
         end = answer.find(b"\r\n\r\n")
         return end >= 0 and len(answer) >= end + 4 + len(self._body)
 

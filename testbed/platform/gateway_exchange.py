@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_routes import Answer
 from testbed.platform.gateway_upstream import UpstreamConnection
-from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, status_line
+from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
 
 if TYPE_CHECKING:
     from testbed.platform.gateway_metrics import FunctionMetrics
@@ -170,7 +170,7 @@ class Exchange:
         """Head and whatever there is of the body, in one write: two would be two packets."""
         parts = self.body
         if self.chunked:
-            parts = [chunk(parts)] if parts else []
+            parts = chunk(parts)
             if self.complete:
                 parts.append(LAST_CHUNK)
         if self.body:
@@ -181,7 +181,7 @@ class Exchange:
         if head:
             parts = [head, *parts]
         if parts:
-            connection.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            send(connection.transport, parts)
 
     def pause_request(self) -> None:
         self.downstream.pause_request()
@@ -238,14 +238,11 @@ class Exchange:
         framed = self._frames(connection)
         if body:
             connection.body = []
-            if framed:
-                parts.append(chunk(body))
-            else:
-                parts += body
+            parts += chunk(body) if framed else body
         if connection.done and framed:
             parts.append(LAST_CHUNK)
         if parts:
-            self.downstream.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            send(self.downstream.transport, parts)
         if connection.done:
             if self.sent:  # else the rest of the request would be taken for the next one
                 self._upstream = None

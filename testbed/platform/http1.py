@@ -1,10 +1,11 @@
 """HTTP/1.1 as a proxy needs it: status lines, hop-by-hop headers, chunk framing, whole short answers.
 
-Pure functions on bytes. Parsing is httptools' business; sockets are the caller's.
+Functions on bytes; parsing is httptools' business.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
@@ -26,6 +27,8 @@ HOP_BY_HOP = frozenset(
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+JOIN_BELOW = 16 * 1024
+"""Bytes up to which copying costs less than another entry in a gathering write."""
 BODILESS_STATUS = frozenset({204, 304})
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -46,10 +49,23 @@ def without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
-def chunk(parts: Sequence[bytes]) -> bytes:
+def chunk(parts: Sequence[bytes]) -> list[bytes]:
     """`parts` as one chunk of the chunked coding; nothing when they are empty (that would end the body)."""
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    size = sum(map(len, parts))
+    return [b"%x\r\n" % size, *parts, b"\r\n"] if size else []
+
+
+def send(transport: asyncio.WriteTransport, parts: list[bytes]) -> None:
+    """Write `parts` as one: short ones are joined, long ones are left to the kernel's gathering write.
+
+    asyncio's own transports send the pieces of `writelines` joined as well, uvloop's without a copy.
+    """
+    if len(parts) == 1:
+        transport.write(parts[0])
+    elif sum(map(len, parts)) < JOIN_BELOW:
+        transport.write(b"".join(parts))
+    else:
+        transport.writelines(parts)
 
 
 def response(status: int, body: bytes = b"", headers: Sequence[bytes] = (), *, head_only: bool = False) -> bytes:
