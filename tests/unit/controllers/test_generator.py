@@ -29,7 +29,7 @@ def objects(state: ClusterState) -> list[Any]:
     return [*state.deployments.values(), *state.functions.values(), *state.instances.values(), *state.hosts.values()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(clusters(), clusters())
 def test_event_by_event_gives_the_same_tables_as_from_nothing(before: ClusterState, after: ClusterState) -> None:
     generator, version = generated(before), before.version
@@ -44,7 +44,7 @@ def test_event_by_event_gives_the_same_tables_as_from_nothing(before: ClusterSta
     assert generator.desired == generated(after).desired
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(clusters(), st.data())
 def test_taking_away_and_giving_back_changes_nothing(state: ClusterState, data: st.DataObject) -> None:
     generator, fresh = generated(state), generated(state)

@@ -36,7 +36,7 @@ def groups_used(tables: Tables) -> set[int]:
     return {a.group for row in tables.rows.values() for a in row.actions if isinstance(a, ToGroup)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(clusters(), clusters(), st.sampled_from((1, 2, 3)))
 def test_the_changes_turn_what_is_into_what_should_be(before: ClusterState, after: ClusterState, node: int) -> None:
     actual, wanted = desired(before, node), desired(after, node)
@@ -45,7 +45,7 @@ def test_the_changes_turn_what_is_into_what_should_be(before: ClusterState, afte
     assert reconcile(wanted, actual) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(clusters(), clusters(), st.sampled_from((1, 2, 3)))
 def test_no_row_ever_uses_a_group_that_is_not_there(before: ClusterState, after: ClusterState, node: int) -> None:
     actual, wanted = desired(before, node), desired(after, node)
@@ -54,7 +54,7 @@ def test_no_row_ever_uses_a_group_that_is_not_there(before: ClusterState, after:
         assert groups_used(actual) <= actual.groups.keys()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(clusters(), clusters(), st.sampled_from((1, 2, 3)))
 def test_an_instance_leaves_its_groups_before_its_rows_go(before: ClusterState, after: ClusterState, node: int) -> None:
     ordered = reconcile(desired(after, node), desired(before, node))
