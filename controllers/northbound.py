@@ -93,7 +93,7 @@ class Northbound(sdn.ControllerBase):
         if fresh or stale or {int(node) for node in found} != self._nodes():
             found = {str(node): self._switch(node) for node in sorted(self._nodes())}
             Northbound._digests = (monotonic(), conductor.changes_sent, found)
-        return found
+        return {node: {**switch, "connected": int(node) in conductor.channels} for node, switch in found.items()}
 
     def _nodes(self) -> set[int]:
         return {*self._conductor.fleet.generator.index.state.nodes, *self._conductor.channels}
