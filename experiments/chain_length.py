@@ -23,11 +23,14 @@ from experiments.progress import Steps
 from experiments.rawdata import RawWriter, invocation_rows
 from experiments.report import chain_report
 from experiments.rundir import RunFolder, write_json
+from testbed.measure import fidelity
+from testbed.measure.cpu import shares
 
 SETTLE_TIMEOUT_S = 5.0
 """Switches hand their counters up about once a second."""
 SETTLE_POLL_S = 0.1
 QUIET_S = 1.5
+QUIET_WAIT_S = 20.0
 CALIBRATION_PASSES = 3
 DEPLOY_WEIGHT_S, CALIBRATE_WEIGHT_S, PHASE_WEIGHT_S = 12.0, 4.0, 6.0
 
@@ -83,6 +86,7 @@ def measure(run: Measurement) -> None:
     session, config = run.session, run.config
     write_json(run.folder.raw / "lab.json", session.lab.client.status())
     run.folder.update_manifest(datapath=session.lab.datapath)
+    await_quiet(run)
     calibrate(run)
     placements: dict[str, dict[str, int]] = {}
     done: list[dict[str, Any]] = []
@@ -101,6 +105,19 @@ def measure(run: Measurement) -> None:
         flow_digests={node: switch["digest"] for node, switch in session.digests().items()},
         link_readback=done[-1]["links_after"],
     )
+
+
+def await_quiet(run: Measurement) -> None:
+    """Wait a little while others use the machine: what is calibrated in a storm does not hold after it."""
+    begun_s = time.monotonic()
+    while time.monotonic() - begun_s < QUIET_WAIT_S:
+        before = run.session.cpu.sample()
+        time.sleep(1.0)
+        now = shares(before, run.session.cpu.sample())
+        if not fidelity.check_cpu("", now.competing, now.steal):
+            break
+        run.steps.say(f"waiting for other programs, which use {now.competing:.0%} of the CPU")
+    run.folder.update_manifest(waited_for_quiet_s=round(time.monotonic() - begun_s, 1))
 
 
 def calibrate(run: Measurement) -> None:

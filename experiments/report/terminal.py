@@ -14,7 +14,6 @@ from experiments.chain_plan import delay_meaning
 from experiments.report import chain_summary
 
 VERDICT_STYLE = {"PASS": "bold green", "DEGRADED": "bold yellow", "INVALID": "bold red"}
-MAX_REASONS = 6
 Summary = Mapping[str, Any]
 Row = Mapping[str, Any]
 
@@ -33,13 +32,23 @@ def print_summary(summary: dict[str, Any], folder: Path, console: Console) -> No
     say(console, controls_line(summary))
     verdict = summary["verdict"]
     console.print(f"\nVerdict: [{VERDICT_STYLE[verdict]}]{verdict}[/]", highlight=False)
-    for reason in summary["reasons"][:MAX_REASONS]:
-        scope = f"{reason['scope']}: " if reason["scope"] else ""
-        say(console, f"  {reason['verdict']}: {scope}{reason['sentence']}")
-    if len(summary["reasons"]) > MAX_REASONS:
-        say(console, f"  and {len(summary['reasons']) - MAX_REASONS} more, in fidelity.json")
+    for line in reason_lines(summary["reasons"]):
+        say(console, line)
     say(console, chain_summary.sentence(summary))
     console.print(f"Report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def reason_lines(reasons: Sequence[Row]) -> list[str]:
+    """One line for each check that has something to say: its first finding, and how many more there are."""
+    by_check: dict[tuple[str, str], list[Row]] = {}
+    for reason in reasons:
+        by_check.setdefault((reason["verdict"], reason["check"]), []).append(reason)
+    lines = []
+    for (verdict, _), found in by_check.items():
+        scope = f"{found[0]['scope']}: " if found[0]["scope"] else ""
+        more = f" (and {len(found) - 1} more of this kind)" if len(found) > 1 else ""
+        lines.append(f"  {verdict}: {scope}{found[0]['sentence']}{more}")
+    return lines
 
 
 def say(console: Console, text: str) -> None:
