@@ -258,9 +258,9 @@ def serve(control: Control, order: Order) -> int:
         err = Outlet(terminals[1], order.err_is_terminal)
     command = start(order, out, err)
     outlets = {id(outlet): outlet for outlet in (out, err)}.values()
+    control.send(Started(uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME)))
     for outlet in outlets:
         outlet.begin()
-    control.send(Started(uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME)))
     threading.Thread(target=obey, args=(control, command, terminals), daemon=True).start()
     code = reap_until(command.pid)
     for outlet in outlets:

@@ -21,9 +21,12 @@ COVERED = ("/run", "/var/log", "/etc/openvswitch", "/var/lib/openvswitch")
 HIDDEN = ("/dev", "/proc", "/sys", *COVERED)
 """No command can start in one of these: the guest has its own."""
 
-PASSED = ("TERM", "COLUMNS", "LINES", "LANG", "LANGUAGE", "TZ", "NO_COLOR", "FORCE_COLOR", "CI")
-PASSED_PREFIXES = ("TESTBED_", "LC_", "PYTHON", "PYTEST_", "HYPOTHESIS_")
-NOT_PASSED = ("PYTHONHOME", "TESTBED_STATE")
+PASSED = ("TERM", "COLUMNS", "LINES", "LANG", "LANGUAGE", "TZ", "NO_COLOR", "FORCE_COLOR", "CI", "PYTHONPATH",
+          "PYTHONDONTWRITEBYTECODE")  # fmt: skip
+"""Not PYTHONUNBUFFERED: a system call costs a guest tens of microseconds, and a print would make two of them."""
+
+PASSED_PREFIXES = ("TESTBED_", "LC_", "PYTEST_", "HYPOTHESIS_")
+NOT_PASSED = ("TESTBED_STATE",)
 
 
 @dataclass(frozen=True)
