@@ -8,8 +8,10 @@ OpenFlow; what a switch holds already is reconcile.py's business.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
@@ -220,6 +222,18 @@ class Delta:
     groups: set[int] = field(default_factory=set)
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Everything a snapshot makes is kept; collecting meanwhile walks over all of it again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Generator:
     """The desired tables of every node, kept current. `deltas` of an event name what to look at again."""
 
@@ -233,6 +247,10 @@ class Generator:
 
     def apply(self, event: Mapping[str, Any]) -> dict[int, Delta]:
         """Take one event of the watch stream; returns what it touched, by node."""
+        with _collector_paused() if event["type"] == "SNAPSHOT" else nullcontext():
+            return self._apply(event)
+
+    def _apply(self, event: Mapping[str, Any]) -> dict[int, Delta]:
         nodes = self.index.state.nodes
         touched = self.index.apply(event)
         dirty: dict[_Key, None] = {}  # in order, so that the same events give the same messages

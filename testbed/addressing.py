@@ -85,8 +85,9 @@ def mac(address: str) -> str:
 
 def port_name(address: str) -> str:
     """The name of the switch port of the host with this eIP, e.g. "n2p5" (at most 15 characters)."""
-    index = int(IPv4Address(address)) - int(eip_network(node_of(address)).network_address)
-    return f"n{node_of(address)}p{index}"
+    _, second, third, fourth = IPv4Address(address).packed
+    _check_node(second - 200)
+    return f"n{second - 200}p{third << 8 | fourth}"
 
 
 def trunk_name(node: int, peer: int) -> str:

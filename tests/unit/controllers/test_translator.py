@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from clusters import put, small
-from ovs import Connection, add_bridge, vswitchd
+from dummy_ovs import Connection, add_bridge, vswitchd
 
 from controllers import pipeline as p
 from controllers import sdn, translator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -108,7 +107,3 @@ class Connection:
             self._buffer += received
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
         return taken
-
-
-def available() -> bool:
-    return shutil.which("ovs-vswitchd") is not None and SCHEMA.exists()
