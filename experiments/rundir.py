@@ -90,8 +90,10 @@ class RunFolder:
                 yield self
                 self.update_manifest(status=COMPLETE)
         except BaseException as failure:
-            ended_by_hand = isinstance(failure, KeyboardInterrupt | SystemExit | GeneratorExit)
-            self._mark(INTERRUPTED if ended_by_hand else FAILED, str(failure) or type(failure).__name__)
+            if isinstance(failure, KeyboardInterrupt | SystemExit):
+                self._mark(INTERRUPTED, "ended by a signal")
+            else:
+                self._mark(FAILED, str(failure) or type(failure).__name__)
             raise
 
     @contextmanager
