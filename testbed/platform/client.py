@@ -111,10 +111,12 @@ class Platform:
     ) -> ClusterState:
         """Wait until exactly the wanted replicas are ready and every switch knows; returns that state.
 
-        Looks at one namespace, or at all. Raises PlatformError that names what is missing and where its log is.
+        Looks at one namespace, or at all. Gives up when for `timeout_s` nothing more has become ready: thirty
+        instances take a few seconds on one machine and two minutes in the lab kernel. Raises PlatformError that names what is missing and where its log is.
         """
         deadline = time.monotonic() + timeout_s
         told: tuple[int, int] | None = None
+        most = 0
         while True:
             state = self.state()
             functions = [one for one in state.functions.values() if namespace in (None, one.namespace)]
@@ -123,6 +125,8 @@ class Platform:
             if progress and (ready, wanted) != told:
                 told = (ready, wanted)
                 progress(ready, wanted)
+            if ready > most:
+                most, deadline = ready, time.monotonic() + timeout_s
             late = [one for one in functions if not _settled(state, one)]
             if not late:
                 self._await_applied(state.version, deadline)
