@@ -112,7 +112,8 @@ class Platform:
         """Wait until exactly the wanted replicas are ready and every switch knows; returns that state.
 
         Looks at one namespace, or at all. Gives up when for `timeout_s` nothing more has become ready: thirty
-        instances take a few seconds on one machine and two minutes in the lab kernel. Raises PlatformError that names what is missing and where its log is.
+        instances take a few seconds on one machine and two minutes in the lab kernel. Raises PlatformError
+        that names what is missing and where its log is.
         """
         deadline = time.monotonic() + timeout_s
         told: tuple[int, int] | None = None
