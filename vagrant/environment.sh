@@ -14,6 +14,8 @@ pip=(.venv/bin/pip --disable-pip-version-check --quiet)
 "${pip[@]}" install setuptools==67.8.0 wheel==0.38.4 pbr==7.1.3
 "${pip[@]}" install --no-build-isolation ryu==4.34 -c constraints.txt
 "${pip[@]}" install --no-build-isolation --editable '.[dev]' -c constraints.txt
+# Users who cannot write here would compile every module at every start, which takes seconds in the lab kernel.
+.venv/bin/python -m compileall -q testbed controllers experiments functions
 # Mininet comes from the distribution; without it nothing works, so say it here and not later.
 .venv/bin/python -c 'import mininet.net, ryu' 2>/dev/null || {
     echo "setup: the environment cannot import mininet and ryu; remove .venv and run make setup again" >&2

@@ -15,6 +15,9 @@ import click
 
 from testbed.commands.common import json_option, print_json, print_table
 from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.labkernel import build
+from testbed.labkernel import host as labkernel_host
+from testbed.labkernel import settings as labkernel_settings
 from testbed.network import datapath
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.trunk import ELEMENT
@@ -82,11 +85,18 @@ def capabilities() -> list[Check]:
         checks.append(Check("datapath", "none", "use --lab-kernel", fatal=True))
     if not ELEMENT.exists():
         checks.append(Check("delay element", "missing", "make setup", fatal=kernel is not None))
-    uml = shutil.which("linux.uml")
-    checks.append(
-        Check("lab kernel", "yes" if uml else "no", "" if uml else "make lab-kernel (3 minutes, 2 GB while building)")
-    )
+    checks.append(lab_kernel())
     return checks
+
+
+def lab_kernel() -> Check:
+    """Whether --lab-kernel could start a guest now."""
+    try:
+        modules = labkernel_host.modules_folder(labkernel_settings.from_environ(os.environ))
+    except EnvironmentProblem as problem:
+        price = f"make lab-kernel ({build.MINUTES} minutes, {build.DISK_GIB:g} GB while building)"
+        return Check("lab kernel", f"no: {problem}", price)
+    return Check("lab kernel", f"yes: {modules}")
 
 
 def room() -> Check:
