@@ -143,7 +143,7 @@ def port_rows(port: Port) -> Iterator[Row]:
     """Who may speak at this port, and how to reach it."""
     name, mac, number = addressing.port_name(port.eip), addressing.mac(port.eip), int(IPv4Address(port.eip))
     cookie = p.cookie(p.Category.PORT, number)
-    arp = match(in_port=name, eth_type=ETH_ARP, arp_spa=port.eip, arp_sha=mac)
+    arp = match(in_port=name, eth_type=ETH_ARP, eth_src=mac, arp_spa=port.eip, arp_sha=mac)
     yield _row(p.ARP_SPOOF_GUARD, p.Priority.NORMAL, arp, (Goto(p.ARP_RESPONDER.number),), cookie)
     own = match(in_port=name, eth_type=ETH_IPV4, eth_src=mac, ipv4_src=port.eip)
     identity = (

@@ -102,6 +102,7 @@ VIP_B, VIP_GATEWAY = addressing.vip(257), addressing.vip(1)
         (tcp(3, B, B, in_port="t32"), "spoofed-source"),  # nor node3's own from outside
         (arp(2, A, VIP_B, arp_spa=C), "spoofed-arp"),
         (arp(2, A, VIP_B, arp_sha=addressing.mac(C)), "spoofed-arp"),
+        (arp(2, A, VIP_B, eth_src=addressing.mac(C)), "spoofed-arp"),
         (arp(2, A, "172.31.0.1"), "unanswered-arp"),
         (tcp(2, A, B), "direct-to-eip"),
         (tcp(2, A, addressing.eip(2, 12)), "direct-to-eip"),
