@@ -23,6 +23,7 @@ from experiments import manifest
 from experiments.rundir import RunFolder
 from testbed.errors import InvalidResult, UsageError
 from testbed.measure.fidelity import Verdict
+from testbed.network.lab import check_startable
 
 
 class Profile(str, Enum):
@@ -122,6 +123,7 @@ def run(name: str, options: Options, out: Path, command_line: Sequence[str], con
     """
     experiment = get(name)
     config = experiment.configure(options)
+    check_startable(options.lab_name, options.datapath)
     folder = RunFolder.create(out, name, config, manifest.collect(command_line, options.seed))
     with folder.recording(), _termination_interrupts():
         with experiment.prepare(config, folder, console) as session:

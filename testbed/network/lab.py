@@ -73,9 +73,7 @@ class Lab:
         `gateway_port` is the port of this machine's loopback that the gateway serves (0: any free one).
         Raises UsageError, EnvironmentProblem or LabError; nothing is left behind then.
         """
-        check_machine()
-        check_name(name)
-        chosen = datapaths.choose(datapath)
+        chosen = check_startable(name, datapath)
         holder = _Holder.claim(name)
         try:
             with _listening_socket(gateway_port) as listener:
@@ -222,9 +220,7 @@ class _Holder:
             try:
                 folder.mkdir()
             except FileExistsError:
-                raise LabError(
-                    f"a lab named {name!r} is running already; use it, end it by `testbed down`, or choose a --name"
-                ) from None
+                raise _taken(name) from None
             lock_fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
         for part in ("logs", "functions", "images"):
@@ -307,6 +303,19 @@ def check_machine() -> None:
     missing = {package for program, package in REQUIRED_PROGRAMS.items() if shutil.which(program) is None}
     if missing:
         raise EnvironmentProblem(f"packages are missing: {', '.join(sorted(missing))}; run `make setup`")
+
+
+def check_startable(name: str, datapath: str | None) -> str:
+    """The datapath that a lab of this name would use; UsageError, EnvironmentProblem or LabError if it cannot start."""
+    check_machine()
+    check_name(name)
+    if name in running_labs():
+        raise _taken(name)
+    return datapaths.choose(datapath)
+
+
+def _taken(name: str) -> LabError:
+    return LabError(f"a lab named {name!r} is running already; use it, end it by `testbed down`, or choose a --name")
 
 
 def check_name(name: str) -> None:

@@ -179,12 +179,17 @@ class Platform:
             time.sleep(POLL_S)
 
     def _await_applied(self, version: int, deadline: float) -> None:
-        while self.applied() < version:
+        while not self._everywhere(version):
             if time.monotonic() > deadline:
                 raise PlatformError(
                     f"the switches have not confirmed version {version}; see {self._folder}/logs/controller.out"
                 )
             time.sleep(POLL_S)
+
+    def _everywhere(self, version: int) -> bool:
+        """Whether every node's switch is connected and has confirmed this version."""
+        answer = self._ask_controller("/version")
+        return answer["applied"] >= version and all(switch["connected"] for switch in answer["switches"].values())
 
     def _complaint(self, state: ClusterState, function: Function, timeout_s: float) -> str:
         instances = [one for one in state.instances.values() if one.function_name == function.full_name]
