@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from experiments import chain_plan, chain_results, wire
+from experiments import chain_oracle, chain_plan, chain_results, wire
 from experiments.base import Experiment, Options, Outcome, Profile
 from experiments.chain_plan import ARMS, Cell, ChainConfig, Phase
 from experiments.chain_session import ChainSession, Pair, cpu_hogs, open_session
@@ -24,7 +24,7 @@ from experiments.rawdata import RawWriter, invocation_rows
 from experiments.report import chain_report
 from experiments.rundir import RunFolder, write_json
 from testbed.measure import fidelity
-from testbed.measure.cpu import shares
+from testbed.measure.cpu import CpuSample, shares
 
 SETTLE_TIMEOUT_S = 5.0
 """Switches hand their counters up about once a second."""
@@ -114,7 +114,7 @@ def await_quiet(run: Measurement) -> None:
         before = run.session.cpu.sample()
         time.sleep(1.0)
         now = shares(before, run.session.cpu.sample())
-        if not fidelity.check_cpu("", now.competing, now.steal):
+        if not fidelity.is_busy(now.competing, now.steal):
             break
         run.steps.say(f"waiting for other programs, which use {now.competing:.0%} of the CPU")
     run.folder.update_manifest(waited_for_quiet_s=round(time.monotonic() - begun_s, 1))
@@ -135,8 +135,11 @@ def calibrate(run: Measurement) -> None:
 
 
 def probe(run: Measurement, moment: str, phase: str, delay_ms: float) -> None:
-    """Probe all trunks and keep every single round trip."""
-    for path, rtts_ns in run.session.probe.measure(run.config.round_trips).items():
+    """Probe all trunks and keep every single round trip, and who else used the machine meanwhile."""
+    before = run.session.cpu.sample()
+    measured = run.session.probe.measure(run.config.round_trips)
+    keep_cpu(run, chain_results.probe_window(moment, phase, delay_ms), before, run.session.cpu.sample())
+    for path, rtts_ns in measured.items():
         common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "path": path}
         run.raw.rows("probes", ({**common, "rtt_ns": rtt_ns} for rtt_ns in rtts_ns))
 
@@ -201,10 +204,15 @@ def measure_cell(
     run.raw.rows("counts", [{"cell": cell.slug, **asdict(counts)}])
     keep_connections(run, cell.slug, "switch", callers_before, callers)
     keep_connections(run, cell.slug, "gateway", opened_before, opened)
-    for moment, sample in (("before", cpu_before), ("after", cpu_after)):
-        row = {"cell": cell.slug, "moment": moment, **asdict(sample.machine), "own_s": sample.own_s}
-        run.raw.rows("cpu", [row])
+    keep_cpu(run, cell.slug, cpu_before, cpu_after)
     return callers, opened
+
+
+def keep_cpu(run: Measurement, window: str, before: CpuSample, after: CpuSample) -> None:
+    """Keep the CPU counters at both ends of a window: a cell's requests, or a round of probes."""
+    for moment, sample in (("before", before), ("after", after)):
+        row = {"cell": window, "moment": moment, **asdict(sample.machine), "own_s": sample.own_s}
+        run.raw.rows("cpu", [row])
 
 
 def keep_connections(
@@ -226,8 +234,8 @@ def keep_late_connections(
 ) -> None:
     """What is counted after a phase's last cell was counted: nothing may be."""
     callers_later, opened_later = quiet_counters(run.session)
-    keep_connections(run, f"{phase.slug}{chain_results.LATE}", "switch", callers, callers_later)
-    keep_connections(run, f"{phase.slug}{chain_results.LATE}", "gateway", opened, opened_later)
+    keep_connections(run, f"{phase.slug}{chain_oracle.LATE}", "switch", callers, callers_later)
+    keep_connections(run, f"{phase.slug}{chain_oracle.LATE}", "gateway", opened, opened_later)
 
 
 def expected_callers(plan: list[PlannedRequest], length: int) -> dict[Pair, int]:

@@ -159,15 +159,18 @@ def resolve(options: Options) -> ChainConfig:
 
 
 def split_repetitions(repetitions: int, per_block: int) -> tuple[int, int]:
-    """Blocks and pairs a block for about this many pairs: at least six blocks, or no interval is worth its name.
+    """Blocks, and pairs a block, for exactly this many pairs.
+
+    Twelve blocks or more where there are enough pairs: with fewer, no test survives Holm's adjustment.
 
     Raises:
         UsageError: fewer than six repetitions.
     """
     if repetitions < 6:
         raise UsageError(f"{repetitions} repetitions are too few for an interval; ask for 6 or more")
-    per_block = max(1, min(per_block, repetitions // 6))
-    return -(-repetitions // per_block), per_block
+    fitting = (size for size in range(per_block, 1, -1) if repetitions % size == 0 and repetitions // size >= 12)
+    size = next(fitting, 1)
+    return repetitions // size, size
 
 
 def _check(

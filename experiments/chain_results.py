@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import breakdown, chain_plan, statistics, wire
+from experiments import breakdown, chain_oracle, chain_plan, statistics
 from experiments.breakdown import HopTimes, Parts, Setting
-from experiments.chain_plan import ARMS, CONTROL_ARM, DIRECT_ARM, GATEWAY_ARM, Arm, Cell, ChainConfig, Phase
+from experiments.chain_plan import CONTROL_ARM, DIRECT_ARM, GATEWAY_ARM, Arm, Cell, ChainConfig, Phase
 from experiments.load.plan import LoadCounts
 from experiments.statistics import Comparison, Equivalence, Interval, Slope
 from experiments.wire import Connection, Expected, Trunks, Upstream, WireModel
@@ -25,9 +25,6 @@ from testbed.measure import calibration, fidelity
 from testbed.measure.calibration import TrunkTimes
 from testbed.measure.cpu import CpuSample, CpuShares, CpuTimes, shares
 from testbed.measure.fidelity import Finding, Verdict, worst
-
-LATE = "-late"
-"""Ends the name under which connections are kept that were counted after a phase's last cell."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,11 @@ def analyse(config: ChainConfig, raw: RawData) -> Analysis:
     calibrated = {
         delay_ms: trunk_times(raw.probes, "calibration", "", delay_ms) for delay_ms in config.calibrated_delays_ms
     }
+    busy = was_busy(raw.cpu, [probe_window("calibration", "", delay_ms) for delay_ms in config.calibrated_delays_ms])
     run_findings = [
         finding
         for delay_ms, times in calibrated.items()
-        for finding in fidelity.check_calibration(delay_ms, times, calibrated[0.0])
+        for finding in fidelity.check_calibration(delay_ms, times, calibrated[0.0], busy=busy)
     ]
     cells: list[CellResult] = []
     phases: list[PhaseResult] = []
@@ -146,8 +144,9 @@ def analyse(config: ChainConfig, raw: RawData) -> Analysis:
         for moment in ("before", "after"):
             probes[phase.slug, moment] = trunk_times(raw.probes, moment, phase.slug, phase.delay_ms)
         cpu = phase_cpu(raw.cpu, [cell.slug for cell in chain_plan.cells(config, phase)])
-        shared = phase_findings(observed, phase, calibrated[phase.delay_ms], probes, cpu)
-        shared += late_findings(raw.connections, phase)
+        shared = phase_findings(raw, observed, phase, calibrated[phase.delay_ms], probes)
+        shared += fidelity.check_cpu(phase.name, cpu.competing, cpu.steal)
+        shared += chain_oracle.late_findings(raw.connections, phase)
         shared += [finding for finding in run_findings if finding.scope == f"delay {phase.delay_ms:g} ms"]
         model = wire_model(config, phase, calibrated[phase.delay_ms], raw.placements[phase.placement])
         measured = [measure_cell(config, raw, cell, model, shared) for cell in sorted_cells(config, phase)]
@@ -197,20 +196,33 @@ def phase_cpu(cpu: pd.DataFrame, cells: Sequence[str]) -> CpuShares:
     return shares(samples["before"], samples["after"])
 
 
+def probe_window(moment: str, phase: str, delay_ms: float) -> str:
+    """The name under which CPU counters around a round of probes are kept."""
+    return f"probe {moment} {phase or f'd{delay_ms:g}'}"
+
+
+def was_busy(cpu: pd.DataFrame, windows: Sequence[str]) -> bool:
+    """Did others use the machine too much in these windows, taken together?"""
+    found = phase_cpu(cpu, windows)
+    return fidelity.is_busy(found.competing, found.steal)
+
+
 def phase_findings(
+    raw: RawData,
     observed: Mapping[str, Any],
     phase: Phase,
     calibrated: TrunkTimes,
     probes: Mapping[tuple[str, str], TrunkTimes],
-    cpu: CpuShares,
 ) -> list[Finding]:
     """Checks of what all cells of a phase stand on."""
     findings = []
+    busy_then = was_busy(raw.cpu, [probe_window("calibration", "", phase.delay_ms)])
     for moment in ("before", "after"):
+        busy_now = was_busy(raw.cpu, [probe_window(moment, phase.slug, phase.delay_ms)])
         links = {calibration.trunk_key(name): delay_ms for name, delay_ms in observed[f"links_{moment}"].items()}
         findings += fidelity.check_links(phase.name, phase.delay_ms, links)
-        findings += fidelity.check_probe(phase.name, moment, calibrated, probes[phase.slug, moment])
-    findings += fidelity.check_cpu(phase.name, cpu.competing, cpu.steal)
+        probed = probes[phase.slug, moment]
+        findings += fidelity.check_probe(phase.name, moment, calibrated, probed, busy_then=busy_then, busy_now=busy_now)
     findings += fidelity.check_digests(phase.name, observed["switches"])
     findings += fidelity.check_upcalls(phase.name, observed["lost_upcalls"])
     return list(dict.fromkeys(findings))
@@ -233,7 +245,7 @@ def measure_cell(
         if key != "cell"
     })  # fmt: skip
     comparison = compare_arms(config, rows, GATEWAY_ARM, DIRECT_ARM)
-    connections = oracle_of(cell, rows, raw.connections)
+    connections = chain_oracle.oracle_of(cell, rows, raw.connections)
     findings = [*shared]
     findings += fidelity.check_requests(cell.name, counts.issued, counts.failed)
     findings += fidelity.check_slip(cell.name, slip_p99_ms(rows))
@@ -272,48 +284,6 @@ def cold_requests(rows: pd.DataFrame, invocations: pd.DataFrame) -> int:
     """Measured requests that met an instance's first invocation."""
     cold = invocations[invocations["cold"].astype(str).str.lower().isin(["true", "1"])]
     return int(rows[rows["warmup"] == 0]["call_id"].isin(cold["call_id"]).sum())
-
-
-def oracle_of(cell: Cell, rows: pd.DataFrame, connections: pd.DataFrame) -> list[Expected]:
-    """Connections of a cell beside the oracle: callers' on the switches, and the gateway's own count.
-
-    The pooled gateway may open what its pool needs, so there its own count is the expectation.
-    """
-    sent = {arm: int((rows["arm"] == arm.name).sum()) for arm in ARMS}
-    callers = [wire.caller_connections(arm.route, arm.namespace, cell.length, sent[arm]) for arm in ARMS if sent[arm]]
-    opened = opened_by_gateway(cell, sent, connections)
-    counted = counted_connections(connections, cell.slug, "switch")
-    return wire.oracle(wire.merge([*callers, opened]), counted)
-
-
-def opened_by_gateway(
-    cell: Cell, sent: Mapping[Arm, int], connections: pd.DataFrame
-) -> dict[tuple[str, str], int]:  # fmt: skip
-    """Connections to functions that the switches should have seen the gateway open."""
-    if cell.phase.upstream == Upstream.PER_CALL.value:
-        wanted = [
-            {(wire.GATEWAY, function): count for function, count in
-             wire.gateway_requests(arm.route, arm.namespace, cell.length, sent[arm]).items()}
-            for arm in ARMS if sent[arm]
-        ]  # fmt: skip
-        return wire.merge(wanted)
-    return counted_connections(connections, cell.slug, "gateway")
-
-
-def counted_connections(connections: pd.DataFrame, cell: str, source: str) -> dict[tuple[str, str], int]:
-    """What one source counted during a cell; pairs without a connection are left out."""
-    rows = connections[(connections["cell"] == cell) & (connections["source"] == source)]
-    return {
-        (str(row.caller), str(row.callee)): int(row.after - row.before)
-        for row in rows.itertuples()
-        if row.after != row.before
-    }
-
-
-def late_findings(connections: pd.DataFrame, phase: Phase) -> list[Finding]:
-    """Connections that were counted when no request was being sent."""
-    late = counted_connections(connections, f"{phase.slug}{LATE}", "switch")
-    return fidelity.check_connections(phase.name, [(*pair, 0, count) for pair, count in sorted(late.items())])
 
 
 def controls_of(config: ChainConfig, raw: RawData, result: CellResult) -> list[Control]:

@@ -7,6 +7,7 @@ what it means, is decided elsewhere.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -129,9 +130,9 @@ class ChainSession:
         return dict(self._http.get(f"{addressing.CONTROLLER_URL}/version", timeout=5).json()["switches"])
 
     def lost_upcalls(self) -> int | None:
-        """Packets that the switches have lost to full upcall queues; None where the lab does not say."""
-        lost = self.lab.client.status().get("lost_upcalls")
-        return None if lost is None else int(lost)
+        """Packets that the switches have lost to full upcall queues; None where a switch does not say."""
+        counts = [ask_lost_upcalls(socket) for socket in self.lab.state_folder.glob("ovs/s*/ovs-vswitchd.*.ctl")]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def invocation_logs(self) -> list[Path]:
         """The functions' own logs."""
@@ -213,6 +214,19 @@ def sum_calls(calls: Sequence[Mapping[str, Any]]) -> dict[Pair, int]:
         key = (call["caller"], call["callee"])
         total[key] = total.get(key, 0) + call["packets"]
     return total
+
+
+def ask_lost_upcalls(control_socket: Path) -> int | None:
+    """The lost upcalls of one switch daemon; None when it gives no answer, as one that was replaced."""
+    command = ["ovs-appctl", "-t", str(control_socket), "dpctl/show"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return parse_lost_upcalls(answer.stdout)
+
+
+def parse_lost_upcalls(text: str) -> int | None:
+    """The sum of "lost:" over the datapaths that `dpctl/show` lists; None when it lists none."""
+    counts = re.findall(r"\blost:(\d+)", text)
+    return sum(map(int, counts)) if counts else None
 
 
 def parse_gateway_connections(metrics: str) -> dict[Pair, int]:

@@ -89,12 +89,14 @@ def check_links(scope: str, planned_delay_ms: float, read_back_ms: Mapping[Trunk
     ]
 
 
-def check_probe(scope: str, moment: str, calibrated: RoundTrips, probed: RoundTrips) -> list[Finding]:
+def check_probe(
+    scope: str, moment: str, calibrated: RoundTrips, probed: RoundTrips, *, busy_then: bool, busy_now: bool
+) -> list[Finding]:
     """Round trips across trunks, before or after a measurement, must be those of the run's calibration.
 
-    A median that moved while fast round trips did not is noise (DEGRADED); where both moved, the trunk
-    is not the one that was calibrated (INVALID). Fast ones may move by twice the tolerance: a machine
-    that others use wholly slows even them by 0.2 to 0.3 ms.
+    A median that moved without another delay behind it is noise (DEGRADED): fast round trips stayed, or
+    others used the machine, at calibration (`busy_then`) or now (`busy_now`), which makes round trips longer
+    and never shorter. Anything else means that the trunk is not the one that was calibrated (INVALID).
     """
     findings = []
     for trunk, reference_ms in sorted(calibrated.rtt_ms.items()):
@@ -102,7 +104,7 @@ def check_probe(scope: str, moment: str, calibrated: RoundTrips, probed: RoundTr
         if abs(median_ms - reference_ms) <= allowed_ms:
             continue
         fast_ms, fast_reference_ms = probed.fast_ms[trunk], calibrated.fast_ms[trunk]
-        noise = abs(fast_ms - fast_reference_ms) <= FAST_FACTOR * tolerance_ms(fast_reference_ms)
+        noise = is_noise(fast_ms - fast_reference_ms, tolerance_ms(fast_reference_ms), busy_now, busy_then)
         sentence = (
             f"trunk {trunk[0]}-{trunk[1]} had a round trip of {median_ms:.2f} ms {moment} and {reference_ms:.2f} ms at "
             f"calibration (allowed: ±{allowed_ms:.2f} ms)"
@@ -113,11 +115,19 @@ def check_probe(scope: str, moment: str, calibrated: RoundTrips, probed: RoundTr
     return findings
 
 
-def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTrips) -> list[Finding]:
+def is_noise(fast_moved_ms: float, allowed_ms: float, longer_explained: bool, shorter_explained: bool) -> bool:
+    """Can a machine's mood explain how far fast round trips moved? They may always move by twice the tolerance."""
+    if abs(fast_moved_ms) <= FAST_FACTOR * allowed_ms:
+        return True
+    return longer_explained if fast_moved_ms > 0 else shorter_explained
+
+
+def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTrips, *, busy: bool) -> list[Finding]:
     """A configured one-way delay d must add 2d to a round trip, over what the same trunk takes at d = 0.
 
     What a trunk takes at d = 0 is the cost of its switches: it belongs to the wire model and is bounded
-    here only against absurdity. Noise and a wrong delay are told apart as in `check_probe`.
+    here only against absurdity. Noise and a wrong delay are told apart as in `check_probe`; `busy`: others
+    used the machine during calibration, at whichever delay.
     """
     findings = []
     scope, wanted_ms = f"delay {delay_ms:g} ms", 2 * delay_ms
@@ -132,7 +142,7 @@ def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTri
         if abs(added_ms - wanted_ms) <= allowed_ms:
             continue
         fast_added_ms = calibrated.fast_ms[trunk] - at_zero.fast_ms[trunk]
-        noise = abs(fast_added_ms - wanted_ms) <= FAST_FACTOR * allowed_ms
+        noise = is_noise(fast_added_ms - wanted_ms, allowed_ms, busy, busy)
         sentence = (
             f"{delay_ms:g} ms one way on {name} adds {added_ms:.2f} ms to a round trip "
             f"(wanted: {wanted_ms:g} ±{allowed_ms:.2f} ms)"
@@ -152,6 +162,11 @@ def check_cpu(scope: str, competing: float, steal: float) -> list[Finding]:
         sentence = f"the hypervisor took {steal:.0%} of the machine's CPU away (allowed: {STEAL_LIMIT:.0%})"
         findings.append(Finding(Verdict.DEGRADED, "stolen CPU", scope, sentence))
     return findings
+
+
+def is_busy(competing: float, steal: float) -> bool:
+    """Did others use more of the machine than a measurement can bear? Shares 0..1."""
+    return bool(check_cpu("", competing, steal))
 
 
 def spare_cores(idle_shares: Iterable[float]) -> bool:

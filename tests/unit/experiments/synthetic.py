@@ -13,6 +13,7 @@ import numpy as np
 from experiments import chain_plan, wire
 from experiments.base import Options
 from experiments.chain_plan import ARMS
+from experiments.chain_results import probe_window
 from experiments.load.plan import LoadCounts, Result
 from experiments.rawdata import RawWriter
 from experiments.rundir import COMPLETE, RunFolder, write_json
@@ -99,6 +100,7 @@ class Writer:
         return dict.fromkeys(TRUNKS, BASE_MS + 2 * delay_ms)
 
     def probe(self, moment, phase, delay_ms, extra_ms):
+        self.cpu(probe_window(moment, phase, delay_ms))
         rtts = {"local": LOCAL_RTT_MS, **{f"{a}-{b}": LOCAL_RTT_MS + added + extra_ms
                                           for (a, b), added in self.added_ms(delay_ms).items()}}  # fmt: skip
         for path, rtt_ms in rtts.items():
@@ -123,7 +125,7 @@ class Writer:
         counts = LoadCounts(len(plan), len(plan), len(plan) - len(failing), len(failing))
         self.raw.rows("counts", [{"cell": cell.slug, **asdict(counts)}])
         self.count(cell.slug, self.opened(cell, plan))
-        self.cpu(cell)
+        self.cpu(cell.slug)
 
     def result(self, cell, request, model, mood_ms, fails):
         arm = next(arm for arm in ARMS if arm.name == request.arm)
@@ -175,11 +177,11 @@ class Writer:
                                  "before": before, "after": known[pair]})  # fmt: skip
             self.raw.rows("connections", rows)
 
-    def cpu(self, cell):
+    def cpu(self, window):
         for moment, passed in (("before", 0.0), ("after", 10.0)):
             own = 0.3 * passed
             busy = own + self.effects.competing * passed
-            row = {"cell": cell.slug, "moment": moment, "user_s": busy, "system_s": 0.0, "idle_s": passed - busy}
+            row = {"cell": window, "moment": moment, "user_s": busy, "system_s": 0.0, "idle_s": passed - busy}
             self.raw.rows("cpu", [{**row, "interrupt_s": 0.0, "steal_s": 0.0, "own_s": own}])
 
 

@@ -141,6 +141,8 @@ def test_a_saving_may_be_negative(tmp_path):
     [
         (Effects(read_back_extra_ms=1.0), "links", Verdict.INVALID),
         (Effects(trunk_extra_ms=2.0), "trunk round trip", Verdict.INVALID),
+        (Effects(trunk_extra_ms=2.0, competing=0.5), "trunk round trip", Verdict.DEGRADED),
+        (Effects(trunk_extra_ms=2.0, read_back_extra_ms=1.0, competing=0.5), "links", Verdict.INVALID),
         (Effects(miscounted=1), "connection oracle", Verdict.INVALID),
         (Effects(late=1), "connection oracle", Verdict.INVALID),
         (Effects(digest="another"), "flow digest", Verdict.INVALID),

@@ -42,6 +42,12 @@ def test_the_gateways_own_count_is_read_from_its_metrics():
     }
 
 
+def test_lost_upcalls_are_summed_and_silence_is_not_zero():
+    shown = "netdev@ovs-netdev:\n  lookups: hit:10 missed:2 lost:3\nsystem@x:\n  lookups: hit:1 missed:1 lost:1\n"
+    assert chain_session.parse_lost_upcalls(shown) == 4
+    assert chain_session.parse_lost_upcalls("") is None
+
+
 def test_both_directions_of_a_trunk_are_read_back():
     link = {"a": 1, "b": 3, "readback": [{"delay_ms": 0.5}, {"delay_ms": 0.7}]}
     assert chain_session.read_back(link) == {"1-3": 0.5, "3-1": 0.7}

@@ -22,6 +22,14 @@ def with_trunk(times, trunk, median_ms, fast_ms):
 AT_ZERO, AT_HALF = round_trips(0.5), round_trips(1.5)
 
 
+def probe(calibrated, probed, *, busy_then=False, busy_now=False):
+    return fidelity.check_probe("x", "after", calibrated, probed, busy_then=busy_then, busy_now=busy_now)
+
+
+def calibration(delay_ms, calibrated, at_zero, *, busy=False):
+    return fidelity.check_calibration(delay_ms, calibrated, at_zero, busy=busy)
+
+
 def test_the_verdict_is_that_of_the_worst_finding():
     degraded = Finding(Verdict.DEGRADED, "a", "", "")
     invalid = Finding(Verdict.INVALID, "b", "", "")
@@ -40,36 +48,51 @@ def test_links_as_planned_pass_and_a_wrong_one_is_named():
 @pytest.mark.parametrize(("moved_ms", "findings"), [(0.1, 0), (-0.1, 0), (0.2, 1), (-0.2, 1), (2.0, 1)])
 def test_a_probe_may_lie_within_015_ms_of_a_short_calibration(moved_ms, findings):
     probed = with_trunk(AT_HALF, (1, 3), 1.5 + moved_ms, 1.4 + moved_ms)
-    assert len(fidelity.check_probe("x", "before", AT_HALF, probed)) == findings
+    assert len(probe(AT_HALF, probed)) == findings
 
 
 def test_a_probe_may_lie_within_a_tenth_of_a_long_calibration():
     long = round_trips(10.0)
-    assert fidelity.check_probe("x", "after", long, with_trunk(long, (1, 2), 10.9, 10.8)) == []
-    assert len(fidelity.check_probe("x", "after", long, with_trunk(long, (1, 2), 11.1, 11.0))) == 1
+    assert probe(long, with_trunk(long, (1, 2), 10.9, 10.8)) == []
+    assert len(probe(long, with_trunk(long, (1, 2), 11.1, 11.0))) == 1
 
 
 def test_noise_degrades_and_another_delay_invalidates():
-    (noisy,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 1.45))
+    (noisy,) = probe(AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 1.45))
     assert noisy.verdict is Verdict.DEGRADED
     assert noisy.sentence.endswith("fast ones 1.45 and 1.40 ms")
-    (moved,) = fidelity.check_probe("x", "after", AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 2.3))
+    (moved,) = probe(AT_HALF, with_trunk(AT_HALF, (1, 2), 2.4, 2.3))
     assert moved.verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    ("fast_moved_ms", "busy", "verdict"),
+    [
+        (+1.0, {"busy_now": True}, Verdict.DEGRADED),
+        (-1.0, {"busy_now": True}, Verdict.INVALID),  # a busy machine makes nothing shorter
+        (-1.0, {"busy_then": True}, Verdict.DEGRADED),
+        (+1.0, {"busy_then": True}, Verdict.INVALID),
+    ],
+)
+def test_others_on_the_machine_explain_longer_round_trips_and_no_shorter_ones(fast_moved_ms, busy, verdict):
+    moved = with_trunk(AT_HALF, (1, 2), 1.5 + fast_moved_ms, 1.4 + fast_moved_ms)
+    (finding,) = probe(AT_HALF, moved, **busy)
+    assert finding.verdict is verdict
+
+
 def test_calibration_may_add_switching_cost_but_no_other_delay():
-    assert fidelity.check_calibration(0.5, AT_HALF, AT_ZERO) == []
-    (finding,) = fidelity.check_calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 2.4), AT_ZERO)
+    assert calibration(0.5, AT_HALF, AT_ZERO) == []
+    (finding,) = calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 2.4), AT_ZERO)
     assert finding.verdict is Verdict.INVALID
     assert "adds 2.00 ms to a round trip (wanted: 1 ±0.15 ms)" in finding.sentence
-    (noisy,) = fidelity.check_calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 1.45), AT_ZERO)
+    (noisy,) = calibration(0.5, with_trunk(AT_HALF, (1, 2), 2.5, 1.45), AT_ZERO)
     assert noisy.verdict is Verdict.DEGRADED
     slow = round_trips(1.7)
-    assert [finding.verdict for finding in fidelity.check_calibration(0, slow, slow)] == [Verdict.DEGRADED] * 3
+    assert [finding.verdict for finding in calibration(0, slow, slow)] == [Verdict.DEGRADED] * 3
 
 
 def test_a_delay_shorter_than_configured_is_invalid_too():
-    findings = fidelity.check_calibration(0.5, round_trips(1.0), AT_ZERO)
+    findings = calibration(0.5, round_trips(1.0), AT_ZERO)
     assert [finding.verdict for finding in findings] == [Verdict.INVALID] * 3
 
 
