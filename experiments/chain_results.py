@@ -323,18 +323,18 @@ def measure_phase(
     config: ChainConfig, phase: Phase, results: Sequence[CellResult], raw: RawData, cpu: CpuShares
 ) -> PhaseResult:
     """The saving per removed hop over a phase's cells."""
-    medians: dict[int, tuple[statistics.Array, statistics.Array]] = {}
+    saved: dict[int, statistics.Array] = {}
     for result in results:
         rows = raw.requests[raw.requests["cell"] == result.cell.slug]
         blocks = [latencies_ms(rows, arm) for arm in (GATEWAY_ARM, DIRECT_ARM)]
         common = sorted(blocks[0].keys() & blocks[1].keys())
         if len(common) > 1:
             first, second = ([arm[block] for block in common] for arm in blocks)
-            medians[result.cell.length - 1] = statistics.block_medians(first), statistics.block_medians(second)
+            saved[result.cell.length - 1] = statistics.block_medians(first) - statistics.block_medians(second)
     model = {result.cell.length - 1: result.model_ms for result in results}
     fitted = float(np.polyfit(list(model), list(model.values()), 1)[0]) if len(model) > 1 else None
     verdict = worst(finding for result in results for finding in result.findings)
-    return PhaseResult(phase, statistics.slope(medians, config.seed), fitted, verdict, cpu)
+    return PhaseResult(phase, statistics.slope(saved, config.seed), fitted, verdict, cpu)
 
 
 def split_savings(phases: Sequence[PhaseResult]) -> list[Parts]:

@@ -40,7 +40,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Quantile:
-    """One quantile on both arms, in ms; saved = first - second, ratio = second / first."""
+    """One quantile on both arms, in ms; saved is first less second, ratio second over first.
+
+    For p50 both are medians over blocks of the block's own difference and ratio, so that what a block's
+    two arms share falls out; saved is then close to `first_ms` - `second_ms` and not the same number.
+    """
 
     first_ms: float
     second_ms: float
@@ -84,8 +88,8 @@ class Slope:
 def compare(first: Blocks, second: Blocks, seed: int) -> Comparison:
     """Compare two arms measured in the same blocks.
 
-    p50 is the median of the blocks' medians, p95 the quantile of all requests; both intervals
-    resample whole blocks, paired.
+    p50 is that of blocks (see `Quantile`), p95 the quantile of all requests: a block is too short to have
+    one of its own. Both intervals resample whole blocks, paired.
 
     Raises:
         ValueError: the arms differ in the number of blocks, or there are fewer than two, or one is empty.
@@ -98,8 +102,8 @@ def compare(first: Blocks, second: Blocks, seed: int) -> Comparison:
     return Comparison(
         blocks=len(first),
         requests=requests,
-        p50=_quantile(medians_first[:, None], medians_second[:, None], 0.5, seed, "BCa"),
-        p95=_quantile(_padded(first), _padded(second), 0.95, seed, "percentile"),
+        p50=_paired_median(medians_first, medians_second, seed),
+        p95=_pooled_quantile(_padded(first), _padded(second), 0.95, seed),
         p99_first_ms=float(np.quantile(np.concatenate([*map(np.asarray, first)]), 0.99)) if many else None,
         p99_second_ms=float(np.quantile(np.concatenate([*map(np.asarray, second)]), 0.99)) if many else None,
         p_value=signed_rank(medians_first - medians_second),
@@ -168,11 +172,11 @@ def equivalence(interval: Interval, margin_ms: float) -> Equivalence:
     return Equivalence.UNDECIDED
 
 
-def slope(saved_by_hops: Mapping[int, tuple[Array, Array]], seed: int) -> Slope | None:
+def slope(saved_by_hops: Mapping[int, Array], seed: int) -> Slope | None:
     """The saving for each removed hop.
 
     Args:
-        saved_by_hops: removed hops -> the block medians of both arms (first, second), in ms.
+        saved_by_hops: removed hops -> each block's difference of medians (first less second), in ms.
 
     Returns:
         None with fewer than two different numbers of hops.
@@ -183,10 +187,10 @@ def slope(saved_by_hops: Mapping[int, tuple[Array, Array]], seed: int) -> Slope 
     rng = np.random.default_rng(seed)
     points, draws = [], []
     for hop in sorted(saved_by_hops):
-        first, second = saved_by_hops[hop]
-        points.append(np.median(first) - np.median(second))
-        picks = rng.integers(0, len(first), size=(RESAMPLES, len(first)))
-        draws.append(np.median(first[picks], axis=1) - np.median(second[picks], axis=1))
+        differences = saved_by_hops[hop]
+        points.append(np.median(differences))
+        picks = rng.integers(0, len(differences), size=(RESAMPLES, len(differences)))
+        draws.append(np.median(differences[picks], axis=1))
     saved = np.array(points)
     centred = hops - hops.mean()
     ms_per_hop = float(centred @ saved / (centred @ centred))
@@ -199,8 +203,21 @@ def slope(saved_by_hops: Mapping[int, tuple[Array, Array]], seed: int) -> Slope 
     return Slope(ms_per_hop, Interval(float(low), float(high), "percentile"), intercept, r_squared)
 
 
-def _quantile(first: Array, second: Array, quantile: float, seed: int, method: str) -> Quantile:
-    """Compare one quantile; rows are blocks, NaN pads blocks that are shorter than others."""
+def _paired_median(first: Array, second: Array, seed: int) -> Quantile:
+    """Compare block medians, block by block."""
+    differences, ratios = first - second, second / first
+    return Quantile(
+        first_ms=float(np.median(first)),
+        second_ms=float(np.median(second)),
+        saved_ms=float(np.median(differences)),
+        interval=bootstrap(len(first), lambda picks: np.median(differences[picks], axis=-1), seed, "BCa"),
+        ratio=float(np.median(ratios)),
+        ratio_interval=bootstrap(len(first), lambda picks: np.median(ratios[picks], axis=-1), seed, "BCa"),
+    )
+
+
+def _pooled_quantile(first: Array, second: Array, quantile: float, seed: int) -> Quantile:
+    """Compare a quantile of all requests; rows are blocks, NaN pads blocks that are shorter than others."""
 
     def of(values: Array, picks: NDArray[np.int64]) -> Array:
         chosen = values[picks]
@@ -218,9 +235,9 @@ def _quantile(first: Array, second: Array, quantile: float, seed: int, method: s
         first_ms=first_ms,
         second_ms=second_ms,
         saved_ms=first_ms - second_ms,
-        interval=bootstrap(len(first), saved, seed, method),
+        interval=bootstrap(len(first), saved, seed, "percentile"),
         ratio=second_ms / first_ms,
-        ratio_interval=bootstrap(len(first), ratio, seed, method),
+        ratio_interval=bootstrap(len(first), ratio, seed, "percentile"),
     )
 
 

@@ -76,7 +76,7 @@ def row_of(config: ChainConfig, result: CellResult) -> SummaryRow:
         gateway_p50_ms=rounded(p50 and p50.first_ms),
         direct_p50_ms=rounded(p50 and p50.second_ms),
         saved_ms=rounded(p50 and p50.saved_ms),
-        saved_pct=rounded(p50 and 100 * p50.saved_ms / p50.first_ms, 2),
+        saved_pct=rounded(p50 and 100 * (1 - p50.ratio), 2),
         ci_low_ms=rounded(p50 and p50.interval.low),
         ci_high_ms=rounded(p50 and p50.interval.high),
         model_ms=round(result.model_ms, 4),
