@@ -81,7 +81,7 @@ def test_nothing_remains_whenever_the_signal_comes(number: signal.Signals, bysta
 def test_the_same_name_twice_is_refused(bystander: Lab) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "testbed.run", "up", "--name", bystander.name, "--port", "0"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert second.returncode == 4
     assert "is running already" in second.stderr
