@@ -8,6 +8,7 @@ proves the result. The kernel program itself stays the distribution's.
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -81,7 +82,7 @@ def prove(settings: Settings, folder: Path) -> None:
 
 @contextmanager
 def only_one(cache: Path) -> Iterator[None]:
-    """Makes a second build wait for the first. Raises EnvironmentProblem when the cache cannot be written."""
+    """Makes a second build wait for the first, and clears what a killed one has left. Raises EnvironmentProblem when the cache cannot be written."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / "lock").open("w")
@@ -92,6 +93,9 @@ def only_one(cache: Path) -> Iterator[None]:
         ) from None
     with lock:
         flock(lock, LOCK_EX)
+        for unfinished in cache.glob("build-*"):  # of a build that was killed
+            if unfinished.is_dir():
+                shutil.rmtree(unfinished)
         yield
 
 
@@ -104,6 +108,9 @@ def main() -> int:
     except TestbedError as problem:
         print(problem, file=sys.stderr)
         return problem.exit_code
+    except KeyboardInterrupt:
+        say("interrupted; the next build begins anew")
+        return 130
     return 0
 
 

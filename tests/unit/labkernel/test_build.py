@@ -78,6 +78,13 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pytest.fail("a lock was made in a file")
 
 
+def test_what_a_killed_build_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "build-x" / "tree").mkdir(parents=True)
+    (tmp_path / "6.1.5").mkdir()
+    with build.only_one(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["6.1.5", "lock"]
+
+
 def test_proved_modules_are_not_built_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
