@@ -82,7 +82,10 @@ def prove(settings: Settings, folder: Path) -> None:
 
 @contextmanager
 def only_one(cache: Path) -> Iterator[None]:
-    """Makes a second build wait for the first, and clears what a killed one has left. Raises EnvironmentProblem when the cache cannot be written."""
+    """Makes a second build wait for the first, and clears what a killed one has left.
+
+    Raises EnvironmentProblem when the cache cannot be written.
+    """
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / "lock").open("w")
