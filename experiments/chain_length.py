@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from rich.console import Console
@@ -24,6 +24,7 @@ from experiments.rawdata import RawWriter, invocation_rows
 from experiments.report import chain_report
 from experiments.rundir import RunFolder, write_json
 from testbed.measure import fidelity
+from testbed.measure.calibration import summarise
 from testbed.measure.cpu import CpuSample, shares
 
 SETTLE_TIMEOUT_S = 5.0
@@ -32,6 +33,8 @@ SETTLE_POLL_S = 0.1
 QUIET_S = 1.5
 QUIET_WAIT_S = 20.0
 CALIBRATION_PASSES = 3
+PROBE_ATTEMPTS = 3
+PROBE_PAUSE_S = 2.0
 DEPLOY_WEIGHT_S, CALIBRATE_WEIGHT_S, PHASE_WEIGHT_S = 12.0, 4.0, 6.0
 
 
@@ -44,6 +47,8 @@ class Measurement:
     folder: RunFolder
     raw: RawWriter
     steps: Steps
+    calibrated: dict[float, dict[str, list[int]]] = field(default_factory=dict)
+    """Calibration's round trips in ns by delay and path, over all passes."""
 
 
 class ChainLength(Experiment):
@@ -130,18 +135,34 @@ def calibrate(run: Measurement) -> None:
         for delay_ms in run.config.calibrated_delays_ms:
             run.steps.say(f"calibrating, delay {delay_ms:g} ms")
             run.session.set_delay(delay_ms)
-            probe(run, "calibration", "", delay_ms)
+            for path, rtts_ns in probe(run, "calibration", "", delay_ms).items():
+                run.calibrated.setdefault(delay_ms, {}).setdefault(path, []).extend(rtts_ns)
             run.steps.advance(CALIBRATE_WEIGHT_S / CALIBRATION_PASSES, "calibrated")
 
 
-def probe(run: Measurement, moment: str, phase: str, delay_ms: float) -> None:
+def probe(run: Measurement, moment: str, phase: str, delay_ms: float, attempt: int = 1) -> dict[str, list[int]]:
     """Probe all trunks and keep every single round trip, and who else used the machine meanwhile."""
     before = run.session.cpu.sample()
     measured = run.session.probe.measure(run.config.round_trips)
-    keep_cpu(run, chain_results.probe_window(moment, phase, delay_ms), before, run.session.cpu.sample())
+    keep_cpu(run, chain_results.probe_window(moment, phase, delay_ms, attempt), before, run.session.cpu.sample())
     for path, rtts_ns in measured.items():
-        common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "path": path}
+        common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "attempt": attempt, "path": path}
         run.raw.rows("probes", ({**common, "rtt_ns": rtt_ns} for rtt_ns in rtts_ns))
+    return measured
+
+
+def probe_phase(run: Measurement, moment: str, phase: Phase) -> None:
+    """Probe before or after a phase; again, after a pause, while the round trips are not those of calibration.
+
+    The last attempt counts: a second in which something else ran passes, another delay does not.
+    """
+    calibrated = summarise(run.calibrated[phase.delay_ms])
+    for attempt in range(1, PROBE_ATTEMPTS + 1):
+        probed = summarise(probe(run, moment, phase.slug, phase.delay_ms, attempt))
+        if not fidelity.check_probe("", moment, calibrated, probed, busy_then=False, busy_now=False):
+            return
+        if attempt < PROBE_ATTEMPTS:
+            time.sleep(PROBE_PAUSE_S)
 
 
 def deploy(run: Measurement, placement: str, placements: dict[str, dict[str, int]], *, first: bool) -> None:
@@ -162,7 +183,7 @@ def measure_phase(run: Measurement, phase: Phase) -> dict[str, Any]:
         session.plant_wrong_delay(phase.delay_ms)
     links_before = session.read_delays()
     session.driver.send(chain_plan.first_use(run.config, phase), "first-use")
-    probe(run, "before", phase.slug, phase.delay_ms)
+    probe_phase(run, "before", phase)
     lost_before = session.lost_upcalls()
     callers, opened = quiet_counters(session)
     with cpu_hogs(run.config.plant == "cpu-hog"):
@@ -171,7 +192,7 @@ def measure_phase(run: Measurement, phase: Phase) -> dict[str, Any]:
             run.steps.advance(chain_plan.weight(run.config, cell), cell.name)
     keep_late_connections(run, phase, callers, opened)
     digests = session.digests()
-    probe(run, "after", phase.slug, phase.delay_ms)
+    probe_phase(run, "after", phase)
     lost_after = session.lost_upcalls()
     run.steps.advance(PHASE_WEIGHT_S, phase.name)
     return {

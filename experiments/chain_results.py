@@ -175,9 +175,15 @@ def sorted_cells(config: ChainConfig, phase: Phase) -> list[Cell]:
 
 
 def trunk_times(probes: pd.DataFrame, moment: str, phase: str, delay_ms: float) -> TrunkTimes:
-    """The medians of one round of probes."""
+    """What one round of probes comes to: its last attempt, or all passes of a calibration."""
     rows = probes[(probes["moment"] == moment) & (probes["phase"] == phase) & (probes["delay_ms"] == delay_ms)]
+    rows = rows[rows["attempt"] == rows["attempt"].max()]
     return calibration.summarise({str(path): group["rtt_ns"].tolist() for path, group in rows.groupby("path")})
+
+
+def last_attempt(probes: pd.DataFrame, moment: str, phase: str) -> int:
+    """The attempt that counts of a round of probes."""
+    return int(probes[(probes["moment"] == moment) & (probes["phase"] == phase)]["attempt"].max())
 
 
 def phase_cpu(cpu: pd.DataFrame, cells: Sequence[str]) -> CpuShares:
@@ -196,9 +202,9 @@ def phase_cpu(cpu: pd.DataFrame, cells: Sequence[str]) -> CpuShares:
     return shares(samples["before"], samples["after"])
 
 
-def probe_window(moment: str, phase: str, delay_ms: float) -> str:
+def probe_window(moment: str, phase: str, delay_ms: float, attempt: int = 1) -> str:
     """The name under which CPU counters around a round of probes are kept."""
-    return f"probe {moment} {phase or f'd{delay_ms:g}'}"
+    return f"probe {moment} {phase or f'd{delay_ms:g}'} {attempt}"
 
 
 def was_busy(cpu: pd.DataFrame, windows: Sequence[str]) -> bool:
@@ -218,7 +224,8 @@ def phase_findings(
     findings = []
     busy_then = was_busy(raw.cpu, [probe_window("calibration", "", phase.delay_ms)])
     for moment in ("before", "after"):
-        busy_now = was_busy(raw.cpu, [probe_window(moment, phase.slug, phase.delay_ms)])
+        attempt = last_attempt(raw.probes, moment, phase.slug)
+        busy_now = was_busy(raw.cpu, [probe_window(moment, phase.slug, phase.delay_ms, attempt)])
         links = {calibration.trunk_key(name): delay_ms for name, delay_ms in observed[f"links_{moment}"].items()}
         findings += fidelity.check_links(phase.name, phase.delay_ms, links)
         probed = probes[phase.slug, moment]

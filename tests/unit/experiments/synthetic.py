@@ -105,7 +105,7 @@ class Writer:
                                           for (a, b), added in self.added_ms(delay_ms).items()}}  # fmt: skip
         for path, rtt_ms in rtts.items():
             noisy = rtt_ms + self.rng.normal(0, 0.01, 60)
-            common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "path": path}
+            common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "attempt": 1, "path": path}
             self.raw.rows("probes", [{**common, "rtt_ns": int(value * 1e6)} for value in noisy])
 
     def cell(self, cell):
