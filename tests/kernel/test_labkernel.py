@@ -8,12 +8,10 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -218,13 +216,3 @@ def test_the_same_as_an_ordinary_user_in_a_folder_with_a_space(ordinary_folder: 
     made = ordinary_folder / "file"
     assert made.read_text() == "made\n"
     assert made.stat().st_uid == (os.geteuid() or NOBODY)
-
-
-@pytest.fixture
-def ordinary_folder() -> Iterator[Path]:
-    """A folder of an ordinary user's, with a space in its name, that this user can reach."""
-    with tempfile.TemporaryDirectory(prefix="lab kernel ", dir="/var/tmp") as name:
-        folder = Path(name)
-        if os.geteuid() == 0:
-            shutil.chown(folder, NOBODY, NOBODY)
-        yield folder

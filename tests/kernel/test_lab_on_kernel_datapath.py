@@ -1,0 +1,52 @@
+"""A slice of the lab tests, and a whole experiment, on the kernel datapath and netem, in the lab kernel."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+NOBODY = 65534
+RECOVERY = "test_no_request_fails_while_the_controller_is_killed_and_restarted"
+
+
+def in_lab_kernel(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testbed.labkernel", *command],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=1200, check=False,
+    )  # fmt: skip
+
+
+def test_policy_and_recovery_hold_on_the_kernel_datapath() -> None:
+    tests = ["tests/lab/test_policy.py", "tests/lab/test_recovery.py::" + RECOVERY]
+    result = in_lab_kernel(sys.executable, "-m", "pytest", "-q", *tests)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+
+
+def test_an_ordinary_user_runs_an_experiment(ordinary_folder: Path) -> None:
+    """The table, the verdict and the run directory; what the verdict is depends on the machine's other load."""
+    user = os.geteuid() or NOBODY
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "testbed.run", "--lab-kernel", "experiment", "--out", ".", "--lengths", "1,2,3",
+            "--delay", "0,0.5", "--gateway-upstream", "pooled", "--repetitions", "12",
+        ],
+        cwd=ordinary_folder, user=user, capture_output=True, text=True, timeout=1200, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert "Verdict:" in result.stdout, result.stdout + result.stderr
+    (run,) = ordinary_folder.glob("*-chain-length-*")
+    assert run.stat().st_uid == user
+    assert json.loads((run / "manifest.json").read_text())["datapath"] == "kernel"
+    rows = list(csv.DictReader((run / "summary.csv").open()))
+    assert {(row["length"], float(row["delay_ms"])) for row in rows} == {
+        (length, delay) for length in ("1", "2", "3") for delay in (0.0, 0.5)
+    }
+    findings = json.loads((run / "fidelity.json").read_text())
+    assert not [
+        finding for finding in findings["findings"] if finding["check"] in ("connections", "flow digest", "links")
+    ]
