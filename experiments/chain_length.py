@@ -7,7 +7,7 @@ What is asked is decided in `chain_plan`, done to the lab in `chain_session`, an
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -18,20 +18,22 @@ from experiments import chain_oracle, chain_plan, chain_results, wire
 from experiments.base import Experiment, Options, Outcome, Profile
 from experiments.chain_plan import ARMS, Cell, ChainConfig, Phase
 from experiments.chain_session import ChainSession, Pair, cpu_hogs, open_session
-from experiments.load.plan import PlannedRequest
+from experiments.load.plan import LoadCounts, PlannedRequest, Result
+from experiments.patience import Patience
 from experiments.progress import Steps
 from experiments.rawdata import RawWriter, invocation_rows
 from experiments.report import chain_report
 from experiments.rundir import RunFolder, write_json
 from testbed.measure import fidelity
 from testbed.measure.calibration import summarise
-from testbed.measure.cpu import CpuSample, shares
+from testbed.measure.cpu import CpuSample
 
 SETTLE_TIMEOUT_S = 5.0
 """Switches hand their counters up about once a second."""
 SETTLE_POLL_S = 0.1
 QUIET_S = 1.5
-QUIET_WAIT_S = 20.0
+PATIENCE_SHARE = 0.5
+"""How much of its own length a run may wait for a quiet machine in all."""
 CALIBRATION_PASSES = 3
 PROBE_ATTEMPTS = 3
 PROBE_PAUSE_S = 1.0
@@ -47,8 +49,14 @@ class Measurement:
     folder: RunFolder
     raw: RawWriter
     steps: Steps
-    calibrated: dict[float, dict[str, list[int]]] = field(default_factory=dict)
-    """Calibration's round trips in ns by delay and path, over all passes."""
+    calibrated: dict[tuple[str, float], dict[str, list[int]]] = field(default_factory=dict)
+    """Calibration's round trips in ns by placement and delay, then by path, over all passes."""
+    patience: Patience = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A hog that was planted is to be seen, not waited for.
+        limit_s = 0.0 if self.config.plant == "cpu-hog" else PATIENCE_SHARE * total_weight(self.config)
+        self.patience = Patience(self.session.cpu, self.steps.say, limit_s)
 
 
 class ChainLength(Experiment):
@@ -91,8 +99,6 @@ def measure(run: Measurement) -> None:
     session, config = run.session, run.config
     write_json(run.folder.raw / "lab.json", session.lab.client.status())
     run.folder.update_manifest(datapath=session.lab.datapath)
-    await_quiet(run)
-    calibrate(run)
     placements: dict[str, dict[str, int]] = {}
     done: list[dict[str, Any]] = []
     placed = upstream = ""
@@ -100,6 +106,7 @@ def measure(run: Measurement) -> None:
         if phase.placement != placed:
             deploy(run, phase.placement, placements, first=not placed)
             placed, upstream = phase.placement, ""
+            calibrate(run, placed)
         if phase.upstream != upstream:
             session.set_upstream(phase.upstream)
             upstream = phase.upstream
@@ -109,46 +116,56 @@ def measure(run: Measurement) -> None:
     run.folder.update_manifest(
         flow_digests={node: switch["digest"] for node, switch in session.digests().items()},
         link_readback=done[-1]["links_after"],
+        waited_for_quiet_s=round(run.patience.waited_s, 1),
+        measured_again=run.patience.repeated,
     )
 
 
-def await_quiet(run: Measurement) -> None:
-    """Wait a little while others use the machine: what is calibrated in a storm does not hold after it."""
-    begun_s = time.monotonic()
-    while time.monotonic() - begun_s < QUIET_WAIT_S:
-        before = run.session.cpu.sample()
-        time.sleep(1.0)
-        now = shares(before, run.session.cpu.sample())
-        if not fidelity.is_busy(now.competing, now.steal):
-            break
-        run.steps.say(f"waiting for other programs, which use {now.competing:.0%} of the CPU")
-    run.folder.update_manifest(waited_for_quiet_s=round(time.monotonic() - begun_s, 1))
-
-
-def calibrate(run: Measurement) -> None:
+def calibrate(run: Measurement, placement: str) -> None:
     """Measure what each trunk adds to a round trip, for every delay of the run.
 
-    In passes: a machine that is busy for some seconds then touches a part of each delay's round trips
-    and not all of one delay's.
+    With the functions in place: each port of a switch costs every packet a little, so a trunk to a node
+    with many functions is slower than the same trunk to an empty one. And in passes: a machine that is
+    busy for some seconds then touches a part of each delay's round trips and not all of one delay's.
     """
+    run.patience.await_quiet()
     for _ in range(CALIBRATION_PASSES):
         for delay_ms in run.config.calibrated_delays_ms:
             run.steps.say(f"calibrating, delay {delay_ms:g} ms")
             run.session.set_delay(delay_ms)
-            for path, rtts_ns in probe(run, "calibration", "", delay_ms).items():
-                run.calibrated.setdefault(delay_ms, {}).setdefault(path, []).extend(rtts_ns)
+            for path, rtts_ns in calibration_pass(run, placement, delay_ms).items():
+                run.calibrated.setdefault((placement, delay_ms), {}).setdefault(path, []).extend(rtts_ns)
             run.steps.advance(CALIBRATE_WEIGHT_S / CALIBRATION_PASSES, "calibrated")
 
 
-def probe(run: Measurement, moment: str, phase: str, delay_ms: float, attempt: int = 1) -> dict[str, list[int]]:
-    """Probe all trunks and keep every single round trip, and who else used the machine meanwhile."""
+def calibration_pass(run: Measurement, placement: str, delay_ms: float) -> dict[str, list[int]]:
+    """One pass of calibration, taken on a quiet machine where patience allows."""
+    attempt = 1
+    while True:
+        measured, before, after = probe(run)
+        again = run.patience.again(attempt, before, after)
+        keep_probe(run, ("disturbed" if again else "calibration", placement, delay_ms, 1), measured, before, after)
+        if not again:
+            return measured
+        attempt += 1
+
+
+def probe(run: Measurement) -> tuple[dict[str, list[int]], CpuSample, CpuSample]:
+    """Round trips in ns of every path, and the CPU counters around them."""
     before = run.session.cpu.sample()
     measured = run.session.probe.measure(run.config.round_trips)
-    keep_cpu(run, chain_results.probe_window(moment, phase, delay_ms, attempt), before, run.session.cpu.sample())
+    return measured, before, run.session.cpu.sample()
+
+
+def keep_probe(
+    run: Measurement, what: tuple[str, str, float, int], measured: Mapping[str, list[int]],
+    before: CpuSample, after: CpuSample,
+) -> None:  # fmt: skip
+    """Keep every single round trip, and who else used the machine. `what`: moment, phase, delay in ms, attempt."""
+    keep_cpu(run, chain_results.probe_window(*what), before, after)
+    common = dict(zip(("moment", "phase", "delay_ms", "attempt"), what, strict=True))
     for path, rtts_ns in measured.items():
-        common = {"moment": moment, "phase": phase, "delay_ms": delay_ms, "attempt": attempt, "path": path}
-        run.raw.rows("probes", ({**common, "rtt_ns": rtt_ns} for rtt_ns in rtts_ns))
-    return measured
+        run.raw.rows("probes", ({**common, "path": path, "rtt_ns": rtt_ns} for rtt_ns in rtts_ns))
 
 
 def probe_phase(run: Measurement, moment: str, phase: Phase) -> None:
@@ -156,13 +173,15 @@ def probe_phase(run: Measurement, moment: str, phase: Phase) -> None:
 
     The last attempt counts: a second in which something else ran passes, another delay does not.
     """
-    calibrated = summarise(run.calibrated[phase.delay_ms])
+    calibrated = summarise(run.calibrated[phase.placement, phase.delay_ms])
     for attempt in range(1, PROBE_ATTEMPTS + 1):
-        probed = summarise(probe(run, moment, phase.slug, phase.delay_ms, attempt))
-        if not fidelity.check_probe("", moment, calibrated, probed, busy_then=False, busy_now=False):
+        measured, before, after = probe(run)
+        keep_probe(run, (moment, phase.slug, phase.delay_ms, attempt), measured, before, after)
+        if not fidelity.check_probe("", moment, calibrated, summarise(measured), busy_then=False, busy_now=False):
             return
         if attempt < PROBE_ATTEMPTS:
             time.sleep(PROBE_PAUSE_S)
+            run.patience.await_quiet()
 
 
 def deploy(run: Measurement, placement: str, placements: dict[str, dict[str, int]], *, first: bool) -> None:
@@ -208,25 +227,38 @@ def measure_phase(run: Measurement, phase: Phase) -> dict[str, Any]:
 def measure_cell(
     run: Measurement, cell: Cell, callers_before: dict[Pair, int], opened_before: dict[Pair, int]
 ) -> tuple[dict[Pair, int], dict[Pair, int]]:
-    """Send a cell's requests and keep what became of them; returns the counters as they stand afterwards."""
-    session = run.session
-    plan = chain_plan.requests(run.config, cell)
-    cpu_before = session.cpu.sample()
-    results, counts = session.driver.send(plan, cell.slug)
-    cpu_after = session.cpu.sample()
-    opened = session.gateway_connections()
-    by_gateway = {pair: count - opened_before.get(pair, 0) for pair, count in opened.items()}
-    expected = wire.merge([expected_callers(plan, cell.length), by_gateway])
-    callers = settled(session, callers_before, expected)
+    """Send a cell's requests and keep what became of them; returns the counters as they stand afterwards.
+
+    What was sent while others used the machine is kept under another name, and sent again.
+    """
+    attempt = 1
+    while True:
+        plan = chain_plan.requests(run.config, cell, attempt)
+        before = run.session.cpu.sample()
+        results, counts = run.session.driver.send(plan, f"{cell.slug}-{attempt}")
+        after = run.session.cpu.sample()
+        opened = run.session.gateway_connections()
+        by_gateway = {pair: count - opened_before.get(pair, 0) for pair, count in opened.items()}
+        expected = wire.merge([expected_callers(plan, cell.length), by_gateway])
+        callers = settled(run.session, callers_before, expected)
+        again = run.patience.again(attempt, before, after)
+        name = f"{cell.slug}{chain_plan.DISTURBED}{attempt}" if again else cell.slug
+        keep_requests(run, name, plan, results, counts)
+        keep_connections(run, name, "switch", callers_before, callers)
+        keep_connections(run, name, "gateway", opened_before, opened)
+        keep_cpu(run, name, before, after)
+        if not again:
+            return callers, opened
+        attempt, callers_before, opened_before = attempt + 1, callers, opened
+
+
+def keep_requests(
+    run: Measurement, cell: str, plan: list[PlannedRequest], results: Sequence[Result], counts: LoadCounts
+) -> None:
+    """Keep every request with its plan, and how many were offered, issued, completed and failed."""
     by_index = {request.index: request for request in plan}
-    run.raw.rows(
-        "requests", ({"cell": cell.slug, **asdict(by_index[result.index]), **asdict(result)} for result in results)
-    )
-    run.raw.rows("counts", [{"cell": cell.slug, **asdict(counts)}])
-    keep_connections(run, cell.slug, "switch", callers_before, callers)
-    keep_connections(run, cell.slug, "gateway", opened_before, opened)
-    keep_cpu(run, cell.slug, cpu_before, cpu_after)
-    return callers, opened
+    run.raw.rows("requests", ({"cell": cell, **asdict(by_index[r.index]), **asdict(r)} for r in results))
+    run.raw.rows("counts", [{"cell": cell, **asdict(counts)}])
 
 
 def keep_cpu(run: Measurement, window: str, before: CpuSample, after: CpuSample) -> None:
@@ -293,7 +325,7 @@ def total_weight(config: ChainConfig) -> float:
     cells_s = sum(chain_plan.weight(config, cell) for phase in order for cell in chain_plan.cells(config, phase))
     return (
         cells_s
-        + CALIBRATE_WEIGHT_S * len(config.calibrated_delays_ms)
+        + CALIBRATE_WEIGHT_S * len(config.calibrated_delays_ms) * len(config.placements)
         + DEPLOY_WEIGHT_S * len(config.placements)
         + PHASE_WEIGHT_S * len(order)
     )

@@ -197,6 +197,10 @@ def _check(
                 raise UsageError(f"there is no {word} {value!r}; choose from {', '.join(allowed)}")
 
 
+DISTURBED = "-disturbed"
+"""Follows a cell's slug in the names of attempts that were made again, because others used the machine."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """What several cells share: where functions run, how the gateway calls, how far the nodes are apart."""
@@ -256,15 +260,20 @@ def arms_of(config: ChainConfig, cell: Cell) -> tuple[Arm, ...]:
     return ARMS if cell.length == config.control_length else (GATEWAY_ARM, DIRECT_ARM)
 
 
-def requests(config: ChainConfig, cell: Cell) -> list[PlannedRequest]:
-    """Every request of a cell in order. The first `warmup_blocks` blocks are warm-up, beyond the repetitions."""
-    rng = random.Random(f"{config.seed} {cell.slug}")
+def requests(config: ChainConfig, cell: Cell, attempt: int = 1) -> list[PlannedRequest]:
+    """Every request of a cell in order. The first `warmup_blocks` blocks are warm-up, beyond the repetitions.
+
+    A later attempt has an order of its own, and call ids of its own.
+    """
+    rng = random.Random(f"{config.seed} {cell.slug} {attempt}")
+    prefix = "" if attempt == 1 else f"again{attempt}-"
     planned: list[PlannedRequest] = []
     for block in range(config.warmup_blocks + config.blocks):
         for _ in range(config.pairs_per_block):
             arms = arms_of(config, cell)
             for arm in rng.sample(arms, len(arms)):
-                planned.append(request(cell, arm, len(planned), block, warmup=block < config.warmup_blocks))
+                warmup = block < config.warmup_blocks
+                planned.append(request(cell, arm, len(planned), block, warmup=warmup, prefix=prefix))
     return planned
 
 

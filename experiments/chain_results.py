@@ -92,7 +92,8 @@ class Analysis:
     cells: Sequence[CellResult]
     phases: Sequence[PhaseResult]
     controls: Sequence[Control]
-    calibration: Mapping[float, TrunkTimes]
+    calibration: Mapping[tuple[str, float], TrunkTimes]
+    """By placement and delay in ms."""
     probes: Mapping[tuple[str, str], TrunkTimes]
     parts: Sequence[Parts]
     hops: Sequence[HopTimes]
@@ -127,13 +128,15 @@ def read(raw: Path) -> RawData:
 def analyse(config: ChainConfig, raw: RawData) -> Analysis:
     """Understand a run."""
     calibrated = {
-        delay_ms: trunk_times(raw.probes, "calibration", "", delay_ms) for delay_ms in config.calibrated_delays_ms
+        (placement, delay_ms): trunk_times(raw.probes, "calibration", placement, delay_ms)
+        for placement in config.placements
+        for delay_ms in config.calibrated_delays_ms
     }
-    busy = was_busy(raw.cpu, [probe_window("calibration", "", delay_ms) for delay_ms in config.calibrated_delays_ms])
+    busy = was_busy(raw.cpu, [probe_window("calibration", *key) for key in calibrated])
     run_findings = [
         finding
-        for delay_ms, times in calibrated.items()
-        for finding in fidelity.check_calibration(delay_ms, times, calibrated[0.0], busy=busy)
+        for (placement, delay_ms), times in calibrated.items()
+        for finding in fidelity.check_calibration(placement, delay_ms, times, calibrated[placement, 0.0], busy=busy)
     ]
     cells: list[CellResult] = []
     phases: list[PhaseResult] = []
@@ -144,17 +147,22 @@ def analyse(config: ChainConfig, raw: RawData) -> Analysis:
         for moment in ("before", "after"):
             probes[phase.slug, moment] = trunk_times(raw.probes, moment, phase.slug, phase.delay_ms)
         cpu = phase_cpu(raw.cpu, [cell.slug for cell in chain_plan.cells(config, phase)])
-        shared = phase_findings(raw, observed, phase, calibrated[phase.delay_ms], probes)
+        shared = phase_findings(raw, observed, phase, calibrated[phase.placement, phase.delay_ms], probes)
         shared += fidelity.check_cpu(phase.name, cpu.competing, cpu.steal)
         shared += chain_oracle.late_findings(raw.connections, phase)
-        shared += [finding for finding in run_findings if finding.scope == f"delay {phase.delay_ms:g} ms"]
-        model = wire_model(config, phase, calibrated[phase.delay_ms], raw.placements[phase.placement])
+        shared += [
+            finding
+            for finding in run_findings
+            if finding.scope == fidelity.calibration_scope(phase.placement, phase.delay_ms)
+        ]
+        model = wire_model(config, phase, calibrated[phase.placement, phase.delay_ms], raw.placements[phase.placement])
         measured = [measure_cell(config, raw, cell, model, shared) for cell in sorted_cells(config, phase)]
         cells += measured
         controls += [control for result in measured for control in controls_of(config, raw, result)]
         phases.append(measure_phase(config, phase, measured, raw, cpu))
     cells = adjusted(cells)
-    measured_rows = raw.requests[(raw.requests["warmup"] == 0) & (raw.requests["correct"] == 1)]
+    counted = raw.requests["cell"].isin([result.cell.slug for result in cells])  # and not disturbed attempts
+    measured_rows = raw.requests[counted & (raw.requests["warmup"] == 0) & (raw.requests["correct"] == 1)]
     findings = [*run_findings, *(finding for result in cells for finding in result.findings)]
     findings += [finding for control in controls for finding in control_findings(control)]
     return Analysis(
@@ -204,7 +212,7 @@ def phase_cpu(cpu: pd.DataFrame, cells: Sequence[str]) -> CpuShares:
 
 def probe_window(moment: str, phase: str, delay_ms: float, attempt: int = 1) -> str:
     """The name under which CPU counters around a round of probes are kept."""
-    return f"probe {moment} {phase or f'd{delay_ms:g}'} {attempt}"
+    return f"probe {moment} {phase} d{delay_ms:g} {attempt}"
 
 
 def was_busy(cpu: pd.DataFrame, windows: Sequence[str]) -> bool:
@@ -222,7 +230,7 @@ def phase_findings(
 ) -> list[Finding]:
     """Checks of what all cells of a phase stand on."""
     findings = []
-    busy_then = was_busy(raw.cpu, [probe_window("calibration", "", phase.delay_ms)])
+    busy_then = was_busy(raw.cpu, [probe_window("calibration", phase.placement, phase.delay_ms)])
     for moment in ("before", "after"):
         attempt = last_attempt(raw.probes, moment, phase.slug)
         busy_now = was_busy(raw.cpu, [probe_window(moment, phase.slug, phase.delay_ms, attempt)])

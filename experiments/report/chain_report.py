@@ -71,7 +71,10 @@ def calibration_json(analysis: Analysis) -> dict[str, Any]:
     """Calibration, and the probes before and after each phase, as medians in ms."""
     return {
         "trunks": chain_summary.calibration_rows(analysis),
-        "calibration": {f"{delay_ms:g}": times_json(times) for delay_ms, times in analysis.calibration.items()},
+        "calibration": {
+            f"{placement} {delay_ms:g}": times_json(times)
+            for (placement, delay_ms), times in analysis.calibration.items()
+        },
         "probes": [
             {"phase": phase, "moment": moment, **times_json(times)}
             for (phase, moment), times in analysis.probes.items()

@@ -202,15 +202,16 @@ def calibration_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """Configured beside effective delay, for each trunk."""
     return [
         {
+            "placement": placement,
             "delay_ms": delay_ms,
             "trunk": f"{a}-{b}",
             "configured_round_trip_ms": 2 * delay_ms,
             "added_round_trip_ms": rounded(added_ms),
-            "added_over_no_delay_ms": rounded(added_ms - analysis.calibration[0.0].added_ms[a, b]),
+            "added_over_no_delay_ms": rounded(added_ms - analysis.calibration[placement, 0.0].added_ms[a, b]),
             "round_trip_ms": rounded(times.rtt_ms[a, b]),
             "local_round_trip_ms": rounded(times.local_rtt_ms),
         }
-        for delay_ms, times in sorted(analysis.calibration.items())
+        for (placement, delay_ms), times in sorted(analysis.calibration.items())
         for (a, b), added_ms in sorted(times.added_ms.items())
     ]
 

@@ -92,7 +92,7 @@ def run(arguments: list[str]) -> int:
         print("testbed: interrupted; everything it started has been ended", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # the reader has gone; nothing is left to flush to
+        sys.stdout = None  # the reader has gone; nothing is left to flush to
         return 0
 
 

@@ -40,7 +40,11 @@ class CpuSample:
 
 @dataclass(frozen=True)
 class CpuShares:
-    """Shares of the machine's whole capacity (all CPUs) in a window, each 0..1."""
+    """Shares of the machine's whole capacity (all CPUs) in a window, each 0..1.
+
+    `steal` alone is the share of what was wanted, that is of the time in which a CPU was not idle: on a
+    machine that idles much, what a hypervisor takes away slows what runs more than its share of all says.
+    """
 
     idle: float
     steal: float
@@ -82,11 +86,12 @@ def shares(before: CpuSample, after: CpuSample) -> CpuShares:
     total_s = after.machine.total_s - before.machine.total_s
     if total_s <= 0:
         raise ValueError("two CPU samples of the same moment say nothing")
+    wanted_s = total_s - (after.machine.idle_s - before.machine.idle_s)
     ordinary_s = (after.machine.user_s + after.machine.system_s) - (before.machine.user_s + before.machine.system_s)
     own_s = after.own_s - before.own_s
     return CpuShares(
         idle=(after.machine.idle_s - before.machine.idle_s) / total_s,
-        steal=(after.machine.steal_s - before.machine.steal_s) / total_s,
+        steal=(after.machine.steal_s - before.machine.steal_s) / wanted_s if wanted_s > 0 else 0.0,
         own=own_s / total_s,
         competing=min(1.0, max(0.0, (ordinary_s - own_s) / total_s)),
     )

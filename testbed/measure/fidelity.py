@@ -18,11 +18,15 @@ PROBE_TOLERANCE_MS = 0.15
 PROBE_TOLERANCE_SHARE = 0.10
 FAST_FACTOR = 2
 READ_BACK_TOLERANCE_MS = 0.0015  # netem reads back in whole microseconds, rounded down: 0.5 ms as 0.499
+WAKE_COST_MS = 0.3
+"""Most that waiting may cost beside the delay itself: a CPU that has slept through it wakes late, by 0.1 ms each way
+on a virtual machine. Calibration measures it, the wire model counts it, and both numbers are printed."""
 BASE_COST_LIMIT_MS = 1.0
 """Most that a trunk with delay 0 may add to a round trip: two more switches, natively some 0.3 ms."""
 COMPETING_LIMIT = 0.15
 """Share of the machine that others may use: above it latencies are partly theirs."""
-STEAL_LIMIT = 0.05
+STEAL_LIMIT = 0.10
+"""Share of the CPU time wanted that a hypervisor may take away."""
 IDLE_GATE = 0.35
 """Idle share below which claims that need spare cores are not concluded (Mininet-HiFi's rerun of Hedera)."""
 SLIP_LIMIT_MS = 1.0
@@ -122,15 +126,22 @@ def is_noise(fast_moved_ms: float, allowed_ms: float, longer_explained: bool, sh
     return longer_explained if fast_moved_ms > 0 else shorter_explained
 
 
-def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTrips, *, busy: bool) -> list[Finding]:
-    """A configured one-way delay d must add 2d to a round trip, over what the same trunk takes at d = 0.
+def calibration_scope(placement: str, delay_ms: float) -> str:
+    """What a finding about a calibration is about."""
+    return f"{placement}, delay {delay_ms:g} ms"
+
+
+def check_calibration(
+    placement: str, delay_ms: float, calibrated: RoundTrips, at_zero: RoundTrips, *, busy: bool
+) -> list[Finding]:
+    """A configured one-way delay d must add 2d, and at most WAKE_COST_MS more, to what a trunk takes at d = 0.
 
     What a trunk takes at d = 0 is the cost of its switches: it belongs to the wire model and is bounded
     here only against absurdity. Noise and a wrong delay are told apart as in `check_probe`; `busy`: others
     used the machine during calibration, at whichever delay.
     """
     findings = []
-    scope, wanted_ms = f"delay {delay_ms:g} ms", 2 * delay_ms
+    scope, wanted_ms = calibration_scope(placement, delay_ms), 2 * delay_ms
     allowed_ms = tolerance_ms(wanted_ms)
     for trunk, rtt_ms in sorted(calibrated.rtt_ms.items()):
         name = f"trunk {trunk[0]}-{trunk[1]}"
@@ -139,13 +150,13 @@ def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTri
             sentence = f"{name} adds {base_ms:.2f} ms to a round trip with no delay configured"
             findings.append(Finding(Verdict.DEGRADED, "calibration", scope, sentence))
         added_ms = rtt_ms - at_zero.rtt_ms[trunk]
-        if abs(added_ms - wanted_ms) <= allowed_ms:
+        if -allowed_ms <= added_ms - wanted_ms <= allowed_ms + WAKE_COST_MS:
             continue
         fast_added_ms = calibrated.fast_ms[trunk] - at_zero.fast_ms[trunk]
         noise = is_noise(fast_added_ms - wanted_ms, allowed_ms, busy, busy)
         sentence = (
             f"{delay_ms:g} ms one way on {name} adds {added_ms:.2f} ms to a round trip "
-            f"(wanted: {wanted_ms:g} ±{allowed_ms:.2f} ms)"
+            f"(allowed: {wanted_ms - allowed_ms:.2f} to {wanted_ms + allowed_ms + WAKE_COST_MS:.2f} ms)"
             + (f"; {fast_added_ms:.2f} ms to a fast one" if noise else "")
         )
         findings.append(Finding(Verdict.DEGRADED if noise else Verdict.INVALID, "calibration", scope, sentence))
@@ -153,13 +164,13 @@ def check_calibration(delay_ms: float, calibrated: RoundTrips, at_zero: RoundTri
 
 
 def check_cpu(scope: str, competing: float, steal: float) -> list[Finding]:
-    """Others must leave the machine alone. Shares of its whole capacity, 0..1."""
+    """Others must leave the machine alone. Shares 0..1, as `cpu.CpuShares` has them."""
     findings = []
     if competing > COMPETING_LIMIT:
         sentence = f"other programs used {competing:.0%} of the machine's CPU (allowed: {COMPETING_LIMIT:.0%})"
         findings.append(Finding(Verdict.DEGRADED, "competing CPU", scope, sentence))
     if steal > STEAL_LIMIT:
-        sentence = f"the hypervisor took {steal:.0%} of the machine's CPU away (allowed: {STEAL_LIMIT:.0%})"
+        sentence = f"the hypervisor took {steal:.0%} of the CPU time that was wanted (allowed: {STEAL_LIMIT:.0%})"
         findings.append(Finding(Verdict.DEGRADED, "stolen CPU", scope, sentence))
     return findings
 

@@ -75,8 +75,9 @@ class Writer:
     connections: dict = field(default_factory=dict)
 
     def write(self, run):
-        for delay_ms in self.config.calibrated_delays_ms:
-            self.probe("calibration", "", delay_ms, 0.0)
+        for placement in self.config.placements:
+            for delay_ms in self.config.calibrated_delays_ms:
+                self.probe("calibration", placement, delay_ms, 0.0)
         phases = []
         for phase in chain_plan.phases(self.config):
             for moment in ("before", "after"):

@@ -44,7 +44,7 @@ def run(tmp_path, monkeypatch):
     config = chain_plan.resolve(Options(lengths=(1, 2), delays_ms=(0.5,), repetitions=12))
     session = SimpleNamespace(cpu=Cpu(), probe=None)
     measurement = chain_length.Measurement(config, session, None, RawWriter(tmp_path), Steps(Console(quiet=True), 1.0))
-    measurement.calibrated = {0.5: {"local": [300_000] * 5, "1-2": [1_500_000] * 5}}
+    measurement.calibrated = {("node2", 0.5): {"local": [300_000] * 5, "1-2": [1_500_000] * 5}}
     return measurement
 
 

@@ -24,7 +24,7 @@ def test_what_others_used_is_the_rest_of_ordinary_time():
     before = CpuSample(CpuTimes(0, 0, 0, 0, 0), 0.0)
     after = CpuSample(CpuTimes(user_s=5, system_s=1, idle_s=3, interrupt_s=0.5, steal_s=0.5), 2.0)
     found = shares(before, after)
-    assert (found.idle, found.steal, found.own) == (0.3, 0.05, 0.2)
+    assert (found.idle, found.steal, found.own) == (0.3, 0.5 / 7, 0.2)  # 0.5 s of the 7 s that were wanted
     assert found.competing == pytest.approx(0.4)
 
 

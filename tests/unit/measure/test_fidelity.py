@@ -27,7 +27,7 @@ def probe(calibrated, probed, *, busy_then=False, busy_now=False):
 
 
 def calibration(delay_ms, calibrated, at_zero, *, busy=False):
-    return fidelity.check_calibration(delay_ms, calibrated, at_zero, busy=busy)
+    return fidelity.check_calibration("node2", delay_ms, calibrated, at_zero, busy=busy)
 
 
 def test_the_verdict_is_that_of_the_worst_finding():
