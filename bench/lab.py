@@ -25,6 +25,7 @@ from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
 
 STARTS, SANDBOXES, CHANGES, CALLS = 3, 15, 100, 1500
+SETTLE_S = 0.05
 PLAIN_PRIORITY = 300
 """Above every row of the pipeline's first table."""
 PIPELINE_PORTS, PLAIN_PORTS, PORTS_MASK = 0x4000, 0x8000, 0xC000
@@ -79,6 +80,7 @@ def change_latencies_ms(platform: Platform) -> list[float]:
     for n in range(CHANGES):
         requests.put(url, json={"phase": "NotReady" if n % 2 == 0 else "Ready"}, timeout=5).raise_for_status()
         version = platform.state().version
+        time.sleep(SETTLE_S)  # questions would compete with the change for the controller's one thread
         while platform.applied() < version:
             time.sleep(0.002)
         last = requests.get(f"{addressing.CONTROLLER_URL}/latency", timeout=5).json()[-1]
