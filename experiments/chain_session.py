@@ -29,7 +29,6 @@ from testbed.measure.calibration import TrunkProbe
 from testbed.measure.cpu import CpuMeter
 from testbed.model import Application, ClusterState
 from testbed.network.lab import Lab
-from testbed.network.namespace import setns
 from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
 
@@ -149,7 +148,7 @@ def open_session(config: ChainConfig, say: Callable[[str], None]) -> Iterator[Ch
         say("starting the lab")
         lab = start_lab(name=config.lab_name, datapath=config.datapath)
         cleanup.callback(lab.stop)
-        cleanup.enter_context(_inside(lab))
+        cleanup.enter_context(lab.inside())
         nodes = lab.client.status()["nodes"]
         probe = cleanup.enter_context(TrunkProbe(lab.client, nodes))
         driver = Driver(partial(lab.popen, "client"), lab.state_folder / "driver")
@@ -169,18 +168,6 @@ def cpu_hogs(wanted: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
         for hog in hogs:
             hog.kill()
             hog.wait()
-
-
-@contextmanager
-def _inside(lab: Lab) -> Iterator[None]:
-    """In the lab's network, and back: what follows a run (a report, another lab) belongs outside."""
-    outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        lab.enter()
-        yield
-    finally:
-        setns(outside)
-        os.close(outside)
 
 
 def slower_first_function(application: Application) -> Application:

@@ -25,7 +25,7 @@ from testbed.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
 from testbed.network.daemon import static_hosts
-from testbed.network.namespace import setns
+from testbed.network.namespace import setns, within
 
 STATE_ROOT = Path("/run/testbed")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -160,6 +160,16 @@ class Lab:
         fd = self.client.netns("root")
         try:
             setns(fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Like `enter` for the block, and back: what follows belongs to this machine's own network."""
+        fd = self.client.netns("root")
+        try:
+            with within(fd):
+                yield
         finally:
             os.close(fd)
 

@@ -16,7 +16,7 @@ from testbed.platform.bringup import start_lab
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def testbed(*arguments: str, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def command_line(*arguments: str, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would."""
     return subprocess.run(
         [sys.executable, "-m", "testbed.run", *arguments],

@@ -25,15 +25,15 @@ COUNTERS_SETTLE_S = 10.0
 
 @pytest.fixture(scope="module")
 def platform(lab: Lab) -> Iterator[Platform]:
-    lab.enter()
-    platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
-    platform.deploy(application, "many", Route.DIRECT, "spread")
-    platform.wait_ready()
-    lab.client.restart("gateway", {"gateway_upstream": "per-call"})
-    yield platform
-    lab.client.restart("gateway", {"gateway_upstream": "pooled"})
-    platform.remove("many")
+    with lab.inside():
+        platform = Platform(lab)
+        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        platform.deploy(application, "many", Route.DIRECT, "spread")
+        platform.wait_ready()
+        lab.client.restart("gateway", {"gateway_upstream": "per-call"})
+        yield platform
+        lab.client.restart("gateway", {"gateway_upstream": "pooled"})
+        platform.remove("many")
 
 
 def calls(platform: Platform) -> dict[tuple[str, str], int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testbed.network.lab import STATE_ROOT, Lab
-from tests.lab.conftest import CHECKOUT, testbed
+from tests.lab.conftest import CHECKOUT, command_line
 
 NOBODY = 65534
 
@@ -25,7 +25,7 @@ def complaint(result: subprocess.CompletedProcess[str], exit_code: int) -> str:
 
 
 def test_an_unknown_verb_names_where_verbs_are_listed() -> None:
-    result = testbed("fly")
+    result = command_line("fly")
     assert result.returncode == 2
     assert "No such command 'fly'" in result.stderr
     assert "testbed --help" in result.stderr
@@ -50,12 +50,12 @@ def test_a_wrong_request(arguments: list[str], exit_code: int, words: str, tmp_p
         arguments = [*arguments, "--out", str(tmp_path)]
     if "--datapath" in arguments and Path("/sys/module/openvswitch").exists():
         pytest.skip("this kernel has the kernel datapath, so asking for it is no mistake")
-    assert words in complaint(testbed(*arguments), exit_code)
+    assert words in complaint(command_line(*arguments), exit_code)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_taken(lab: Lab) -> None:
-    words = complaint(testbed("up", "--name", "taken", "--port", str(lab.gateway_port)), 2)
+    words = complaint(command_line("up", "--name", "taken", "--port", str(lab.gateway_port)), 2)
     assert f"port {lab.gateway_port} of this machine cannot be used" in words
     assert not (STATE_ROOT / "taken").exists()
 
@@ -71,7 +71,7 @@ def test_no_root() -> None:
 
 def test_a_missing_package(tmp_path: Path) -> None:
     """A PATH on which the lab's programs are not found is what a machine without the packages has."""
-    result = testbed("up", "--name", "bare", "--port", "0", PATH=str(tmp_path))
+    result = command_line("up", "--name", "bare", "--port", "0", PATH=str(tmp_path))
     words = complaint(result, 3)
     assert "openvswitch-switch" in words
     assert "make setup" in words
@@ -118,23 +118,25 @@ def test_a_broken_stack_deploys_nothing(lab: Lab, tmp_path: Path, text: str, wor
     (tmp_path / "handler").mkdir()
     (tmp_path / "handler" / "handler.py").write_text("def handle(event, context):\n    return ''\n")
     (tmp_path / "stack.yaml").write_text(text)
-    result = testbed("deploy", str(tmp_path / "stack.yaml"), "--namespace", "broken", "--name", lab.name)
+    result = command_line("deploy", str(tmp_path / "stack.yaml"), "--namespace", "broken", "--name", lab.name)
     assert words in complaint(result, 2)
-    assert "broken" not in testbed("status", "--name", lab.name).stdout
+    assert "broken" not in command_line("status", "--name", lab.name).stdout
 
 
 def test_an_unknown_function(lab: Lab) -> None:
-    assert "404" in complaint(testbed("invoke", "nobody.nowhere", "--name", lab.name), 5)
-    assert "nobody" in complaint(testbed("logs", "nobody.nowhere", "--name", lab.name), 2)
-    assert "nobody" in complaint(testbed("scale", "nobody.nowhere", "1", "--name", lab.name), 5)
-    assert "nobody" in complaint(testbed("exec", "--name", lab.name, "nobody", "true"), 2)
-    assert "nobody" in complaint(testbed("capture", "nobody", "--name", lab.name), 2)
+    assert "404" in complaint(command_line("invoke", "nobody.nowhere", "--name", lab.name), 5)
+    assert "nobody" in complaint(command_line("logs", "nobody.nowhere", "--name", lab.name), 2)
+    assert "nobody" in complaint(command_line("scale", "nobody.nowhere", "1", "--name", lab.name), 5)
+    assert "nobody" in complaint(command_line("exec", "--name", lab.name, "nobody", "true"), 2)
+    assert "nobody" in complaint(command_line("capture", "nobody", "--name", lab.name), 2)
 
 
 def test_a_trunk_that_is_not_there_and_a_delay_out_of_range(lab: Lab) -> None:
     before = lab.client.links()
-    assert "node9" in complaint(testbed("link", "set", "node1", "node9", "--delay", "1", "--name", lab.name), 2)
-    assert "delay_ms" in complaint(testbed("link", "set", "node1", "node2", "--delay", "-1", "--name", lab.name), 2)
+    assert "node9" in complaint(command_line("link", "set", "node1", "node9", "--delay", "1", "--name", lab.name), 2)
+    assert "delay_ms" in complaint(
+        command_line("link", "set", "node1", "node2", "--delay", "-1", "--name", lab.name), 2
+    )
     settings = [
         [link[key] for key in ("delay_ms", "jitter_ms", "loss_pct", "rate_mbit")] for link in lab.client.links()
     ]

@@ -23,15 +23,15 @@ FRAMES = 20
 
 @pytest.fixture(scope="module")
 def platform(lab: Lab) -> Iterator[Platform]:
-    lab.enter()
-    platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$")
-    for tenant, route in TENANTS.items():
-        platform.deploy(application, tenant, route, "spread")
-    platform.wait_ready()
-    yield platform
-    for tenant in TENANTS:
-        platform.remove(tenant)
+    with lab.inside():
+        platform = Platform(lab)
+        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$")
+        for tenant, route in TENANTS.items():
+            platform.deploy(application, tenant, route, "spread")
+        platform.wait_ready()
+        yield platform
+        for tenant in TENANTS:
+            platform.remove(tenant)
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,13 @@ RECOVERY_S = 10.0
 
 @pytest.fixture(scope="module")
 def platform(lab: Lab) -> Iterator[Platform]:
-    lab.enter()
-    platform = Platform(lab)
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
-    platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
-    platform.wait_ready()
-    yield platform
-    platform.remove(NAMESPACE)
+    with lab.inside():
+        platform = Platform(lab)
+        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
+        platform.wait_ready()
+        yield platform
+        platform.remove(NAMESPACE)
 
 
 class Load:
