@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 setup: packages .venv/complete build/delay_element
 
 packages:
-	@$(SUDO) vagrant/packages.sh
+	@vagrant/packages.sh
 
 .venv/complete: setup.py constraints.txt vagrant/environment.sh | packages
 	vagrant/environment.sh

@@ -22,6 +22,7 @@ if ! command -v apt-get >/dev/null; then
     exit 3
 fi
 if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null && exec sudo "$(realpath "$0")"
     echo "setup: packages are missing (${missing[*]}) and installing them needs root; run sudo make setup" >&2
     exit 3
 fi
