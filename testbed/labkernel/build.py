@@ -52,10 +52,11 @@ def build(settings: Settings) -> Path:
 def make(cache: Path, version: str, folder: Path) -> None:
     """Compiles into `folder`; leaves nothing else behind, also when it fails."""
     say(f"modules for Linux {version} will be compiled: about {MINUTES} minutes and {DISK_GIB} GB, once")
-    debian.require_disk(cache, DISK_GIB)
+    place = workplace(cache)
+    debian.require_disk(place, DISK_GIB)
     debian.require(*debian.BUILD_PACKAGES, when=True, say=say)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as name:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=place) as name:
         work = Path(name)
         work.chmod(0o755)
         archive = debian.source_archive(version, work, say)
@@ -65,8 +66,13 @@ def make(cache: Path, version: str, folder: Path) -> None:
         modules.compile_modules(tree, debian.kernel_config(), version, cache / "build.log")
         modules.assemble(tree, debian.STOCK_MODULES / version, work / "modules" / version, version)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        (work / "modules").rename(folder)
+        shutil.move(work / "modules", folder)
     say(f"compiled in {time.monotonic() - began:.0f} s")
+
+
+def workplace(cache: Path) -> Path:
+    """Where to compile: the cache, or /var/tmp when the cache's path is one that the kernel's makefile refuses."""
+    return Path("/var/tmp") if set(" :") & set(str(cache.resolve())) else cache
 
 
 def prove(settings: Settings, folder: Path) -> None:

@@ -111,3 +111,11 @@ def test_a_datapath_with_zones_is_accepted() -> None:
 )
 def test_a_datapath_that_does_not_affirm_zones_is_refused(report: str) -> None:
     assert selfcheck.missing_features(report) == ["CT zone"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "place"),
+    [("/home/me/cache", "/home/me/cache"), ("/home/some body/cache", "/var/tmp"), ("/srv/a:b", "/var/tmp")],
+)
+def test_the_kernel_is_not_compiled_where_its_makefile_refuses(cache: str, place: str) -> None:
+    assert build.workplace(Path(cache)) == Path(place)
