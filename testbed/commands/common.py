@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,8 +12,6 @@ from rich.table import Table
 
 from testbed.network.lab import DEFAULT_NAME, Lab
 from testbed.platform.client import Platform
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 lab_option = click.option("--name", "lab_name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")

@@ -41,7 +41,6 @@ def command(
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
     platform.deploy(application, namespace, Route(route), placement)
-    platform.wait_ready()
     click.echo(f"{len(application.functions)} functions of {application.name} are ready in {namespace} ({route} route)")
     if left_out:
         click.echo(f"left out, with the calls to them: {', '.join(left_out)}")

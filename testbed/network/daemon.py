@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import socketserver
 import subprocess
 import sys
@@ -219,7 +218,6 @@ def main() -> None:
     os.setsid()
     if config.listen_fd is not None:
         os.set_inheritable(config.listen_fd, False)
-    socket.setdefaulttimeout(None)
     prepare_mounts(config)
     serve(config)
 

@@ -24,7 +24,6 @@ from typing import Any
 from testbed.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
-from testbed.network.daemon import static_hosts
 from testbed.network.namespace import setns, within
 
 STATE_ROOT = Path("/run/testbed")
@@ -331,11 +330,6 @@ def _taken(name: str) -> LabError:
 def check_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(f"lab name {name!r} is not lower-case letters, digits and dashes (at most 31)")
-
-
-def lab_hosts(nodes: int = 3) -> list[str]:
-    """Names of the hosts that every lab has."""
-    return [host.name for host in static_hosts(tuple(range(1, nodes + 1)))]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,6 @@ class Supervised:
         self.spec = spec
         self.restarts = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self.on_start: Callable[[], None] | None = None
         self._log = logs / f"{spec.name}.out"
         self._folder = folder
         self._wake = threading.Event()
@@ -83,8 +82,6 @@ class Supervised:
                     start_new_session=True,
                 )
             self._started.set()
-            if self.restarts and self.on_start:
-                self.on_start()
             self.process.wait()
             self.restarts += 1
             lived_s = time.monotonic() - started
