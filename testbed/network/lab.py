@@ -177,7 +177,8 @@ class Lab:
 
         "root" is the lab's own namespace. The process belongs to the lab and dies with it.
         """
-        enter_lab = ["nsenter", f"--target={self.init_pid}", "--mount", "--pid", "--net", f"--wd={Path.cwd()}"]
+        namespaces = ("--mount", "--pid", "--net", "--root")
+        enter_lab = ["nsenter", f"--target={self.init_pid}", *namespaces, f"--wd={Path.cwd()}"]
         if host == "root":
             return [*enter_lab, *argv]
         return [*enter_lab, "nsenter", f"--net=/proc/{self.client.pid(host)}/ns/net", *argv]
