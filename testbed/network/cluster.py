@@ -106,6 +106,16 @@ class Cluster:
         """Point every bridge at the controller."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(OvsNode.connect, self.nodes.values()))
+        for node in self.nodes.values():
+            threading.Thread(target=self._keep_hasty, args=(node,), name=f"hasten-{node.name}", daemon=True).start()
+
+    def _keep_hasty(self, node: OvsNode) -> None:
+        while True:
+            try:
+                node.keep_reconnecting_soon()
+            except LabError as error:  # its database restarts
+                print(f"{node.name}: {error}", flush=True)
+                time.sleep(1)
 
     def node(self, number: int) -> OvsNode:
         if number not in self.nodes:

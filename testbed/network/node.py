@@ -6,6 +6,7 @@ with its own ovsdb-server, ovs-vswitchd, conntrack and CPU account.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ from testbed.network.supervisor import ProcessSpec
 mininet.net.fixLimits = mininet.util.fixLimits = lambda: None
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+A_DAY_S = "86400"
 
 HOST_SYSCTLS: dict[str, str | int] = {
     "net.ipv6.conf.all.disable_ipv6": 1,
@@ -103,11 +105,20 @@ class OvsNode(Switch):
 
     def connect(self) -> None:
         """Point the bridge at the controller, which should be listening: OVS waits a second after a refusal."""
-        self.vsctl(
-            "--", "set-controller", self.name, f"tcp:{addressing.CONTROL_PLANE_IP}:{addressing.OPENFLOW_PORT}",
-            # OVS would wait up to 8 s between attempts; a controller that comes back should be found soon.
-            "--", "set", "controller", self.name, "max_backoff=1000",
-        )  # fmt: skip
+        self.vsctl("set-controller", self.name, f"tcp:{addressing.CONTROL_PLANE_IP}:{addressing.OPENFLOW_PORT}")
+
+    def keep_reconnecting_soon(self) -> None:
+        """Make OVS look for a controller that went away every second; returns only by LabError.
+
+        OVS would wait up to 8 s between attempts, and takes a new limit only for a connection that is
+        up while the limit changes. It reports connections every 5 s: one that came and went between two
+        reports may leave the next absence with the long waits.
+        """
+        controller = ("controller", self.name)
+        for limit_ms in itertools.cycle((1000, 1001)):
+            self.vsctl("-t", A_DAY_S, "wait-until", *controller, "is_connected=true")
+            self.vsctl("set", *controller, f"max_backoff={limit_ms}")
+            self.vsctl("-t", A_DAY_S, "wait-until", *controller, "is_connected=false")
 
     def _prepare_namespace(self) -> None:
         bring_up("lo")

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -19,6 +20,8 @@ from tests.lab.conftest import CHECKOUT
 
 NAMESPACE = "recovery"
 RECOVERY_S = 10.0
+CONTROLLER_START_S = 60.0
+"""Python imports Ryu for 1 s here and for 15 s in the lab kernel, whose one CPU the load shares."""
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +110,43 @@ def test_no_request_fails_while_the_controller_is_killed_and_restarted(lab: Lab,
             restarts = lab.client.status()["components"]["controller"]["restarts"]
             kill(lab, "controller")
             eventually(lambda restarts=restarts: controller_restarted(lab, restarts), "a new controller")  # type: ignore[misc]
-            eventually(lambda: digests_agree(platform), "rows equal to the generator's", 20)
+            eventually(lambda: digests_agree(platform), "rows equal to the generator's", CONTROLLER_START_S)
             load.await_more(50)
     assert load.failures == []
+
+
+def attempts_to_connect(lab: Lab) -> int:
+    """How many connections s2's vswitchd has begun so far, to the controller or to its database."""
+    (socket,) = (lab.state_folder / "ovs" / "s2").glob("ovs-vswitchd.*.ctl")
+    command = ["ovs-appctl", "-t", str(socket), "coverage/read-counter", "stream_open"]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@contextmanager
+def no_controller(lab: Lab) -> Iterator[None]:
+    lab.client.restart("controller", {"PYTHONHOME": "/nowhere"})  # it ends as soon as it starts
+    try:
+        yield
+    finally:
+        lab.client.restart("controller", {"PYTHONHOME": ""})
+
+
+def vsctl(lab: Lab, *arguments: str) -> None:
+    socket = lab.state_folder / "ovs" / "s2" / "db.sock"
+    subprocess.run(["ovs-vsctl", "-t", "30", f"--db=unix:{socket}", *arguments], check=True, capture_output=True)
+
+
+def test_switches_look_for_an_absent_controller_every_second(lab: Lab, platform: Platform) -> None:
+    with no_controller(lab):
+        vsctl(lab, "wait-until", "controller", "s2", "is_connected=false")
+    vsctl(lab, "wait-until", "controller", "s2", "is_connected=true")
+    time.sleep(1)  # the node hears of it at the same time, and then sets its limit
+    with no_controller(lab):
+        vsctl(lab, "wait-until", "controller", "s2", "is_connected=false")
+        before = attempts_to_connect(lab)
+        time.sleep(8)  # within which OVS by itself makes one or two more attempts, waiting up to 8 s
+        assert attempts_to_connect(lab) - before >= 5
+    eventually(lambda: digests_agree(platform), "the switches connected again", 30)
 
 
 def test_a_switch_daemon_gets_its_rows_back_without_help(lab: Lab, platform: Platform) -> None:
