@@ -13,7 +13,7 @@ from typing import Any
 from controllers import sdn, translator
 from controllers.pipeline import Category
 from controllers.reconcile import Change, Flush
-from controllers.rows import Group, PortMap, Tables
+from controllers.rows import Group, Meter, PortMap, Tables
 from controllers.switches import Batch
 
 LOG = logging.getLogger("controllers.channel")
@@ -85,7 +85,7 @@ class Channel:
         """Everything the switch holds now, and the highest round among its cookies."""
         entries = self.entries()
         last_round = max((entry.round for entry in entries), default=0)
-        return Tables.of((entry.row for entry in entries), self.groups()), last_round
+        return Tables.of((entry.row for entry in entries), self.groups(), self.meters()), last_round
 
     def entries(self, *categories: Category) -> list[translator.Entry]:
         """All rows with their counters, or those of some categories."""
@@ -94,6 +94,9 @@ class Channel:
 
     def groups(self) -> list[Group]:
         return translator.groups(self._ask(translator.groups_request(self._datapath)))
+
+    def meters(self) -> list[Meter]:
+        return translator.meters(self._ask(translator.meters_request(self._datapath)))
 
     def bucket_packets(self) -> dict[int, tuple[int, ...]]:
         return translator.bucket_packets(self._ask(translator.group_counters_request(self._datapath)))

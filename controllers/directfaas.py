@@ -59,7 +59,13 @@ class DirectFaaS(sdn.RyuApp):
         self._channel(event).answered(event.msg)
 
     @sdn.set_ev_cls(
-        [_events.EventOFPFlowStatsReply, _events.EventOFPGroupDescStatsReply, _events.EventOFPGroupStatsReply],
+        [
+            _events.EventOFPFlowStatsReply,
+            _events.EventOFPGroupDescStatsReply,
+            _events.EventOFPGroupStatsReply,
+            _events.EventOFPMeterConfigStatsReply,
+            _events.EventOFPMeterStatsReply,
+        ],
         sdn.MAIN_DISPATCHER,
     )
     def on_statistics(self, event: Any) -> None:

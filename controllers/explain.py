@@ -17,12 +17,14 @@ from controllers.rows import (
     Group,
     LoadPort,
     Match,
+    Meter,
     Move,
     OutputInPort,
     OutputRegister,
     Row,
     SetField,
     ToGroup,
+    UseMeter,
     Value,
 )
 from testbed import addressing
@@ -136,6 +138,10 @@ def group_text(group: Group) -> str:
     return f"group_id={group.id},type=select{buckets}"
 
 
+def meter_text(meter: Meter) -> str:
+    return f"meter={meter.id},{meter.unit.value},rate={meter.rate},burst={meter.burst}"
+
+
 _HEXADECIMAL = {"eth_type", "ct_state", "ct_mark"}
 
 
@@ -157,6 +163,8 @@ def _action(action: Action) -> str:  # noqa: PLR0911 - one return per action
             return _ct(action)
         case ToGroup(group):
             return f"group:{group}"
+        case UseMeter(meter):
+            return f"meter:{meter}"
         case DecTtl():
             return "dec_ttl"
         case OutputInPort():

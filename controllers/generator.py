@@ -27,6 +27,7 @@ from controllers.rows import (
     Group,
     LoadPort,
     Match,
+    Meter,
     Move,
     Nat,
     OutputInPort,
@@ -212,14 +213,16 @@ class _Key(NamedTuple):
 class _Fragment:
     rows: tuple[Row, ...]
     group: Group | None = None
+    meter: Meter | None = None
 
 
 @dataclass
 class Delta:
-    """Keys of one node's rows and groups that may differ from before."""
+    """Keys of one node's rows, groups and meters that may differ from before."""
 
     rows: set[RowKey] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
+    meters: set[int] = field(default_factory=set)
 
 
 @contextmanager
@@ -340,6 +343,12 @@ class Generator:
         if before and before.group:
             tables.groups.pop(before.group.id, None)
             delta.groups.add(before.group.id)
+        if before and before.meter:
+            tables.meters.pop(before.meter.id, None)
+            delta.meters.add(before.meter.id)
         if after and after.group:
             tables.groups[after.group.id] = after.group
             delta.groups.add(after.group.id)
+        if after and after.meter:
+            tables.meters[after.meter.id] = after.meter
+            delta.meters.add(after.meter.id)

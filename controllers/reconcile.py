@@ -3,8 +3,8 @@
 Works on values that have OpenFlow port numbers already. Pure; who sends the changes, and when, is
 switches.py's and directfaas.py's business.
 
-The order inside one switch's changes: groups before the rows that use them, an instance out of its
-group before its rows go, rows before the groups they used. A row that nobody desires is deleted,
+The order inside one switch's changes: meters and groups before the rows that use them, an instance out of
+its group before its rows go, rows before the groups and meters they used. A row that nobody desires is deleted,
 whoever put it there: the controller owns every flow of its bridges.
 """
 
@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 
 from controllers import pipeline as p
 from controllers.intents import IntentIndex
-from controllers.rows import Group, Row, RowKey, Tables
+from controllers.rows import Group, Meter, Row, RowKey, Tables
 from testbed import addressing
 
 
@@ -46,19 +46,41 @@ class DeleteGroup:
     id: int
 
 
-Change = PutGroup | PutRow | DeleteRow | DeleteGroup
+@dataclass(frozen=True, slots=True)
+class PutMeter:
+    """Add the meter, or give one that exists new settings. Not part of the bundle: it goes before it."""
+
+    meter: Meter
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMeter:
+    """Not part of the bundle: it goes after it, because a switch deletes the rows that still use the meter."""
+
+    id: int
+
+
+Change = PutMeter | PutGroup | PutRow | DeleteRow | DeleteGroup | DeleteMeter
 
 
 def reconcile(desired: Tables, actual: Tables) -> tuple[Change, ...]:
     """The changes that turn `actual` into `desired`, in a safe order; none where they agree."""
     return changes(
-        desired, actual, desired.rows.keys() | actual.rows.keys(), desired.groups.keys() | actual.groups.keys()
+        desired,
+        actual,
+        desired.rows.keys() | actual.rows.keys(),
+        desired.groups.keys() | actual.groups.keys(),
+        desired.meters.keys() | actual.meters.keys(),
     )
 
 
-def changes(desired: Tables, actual: Tables, rows: Iterable[RowKey], groups: Iterable[int]) -> tuple[Change, ...]:
-    """`reconcile`, looking only at the rows and groups named."""
+def changes(
+    desired: Tables, actual: Tables, rows: Iterable[RowKey], groups: Iterable[int], meters: Iterable[int] = ()
+) -> tuple[Change, ...]:
+    """`reconcile`, looking only at the rows, groups and meters named."""
     put_groups, delete_groups = _group_changes(desired, actual, groups)
+    put_meters, delete_meters = _meter_changes(desired, actual, meters)
     put_rows: list[Change] = []
     delete_rows: list[Change] = []
     for key in sorted(rows, key=_downstream_first):
@@ -67,7 +89,7 @@ def changes(desired: Tables, actual: Tables, rows: Iterable[RowKey], groups: Ite
             delete_rows.append(DeleteRow(have))
         elif want is not None and want != have:
             put_rows.append(PutRow(want, keep_counters=have is not None and have.cookie == want.cookie))
-    return (*put_groups, *put_rows, *reversed(delete_rows), *delete_groups)
+    return (*put_meters, *put_groups, *put_rows, *reversed(delete_rows), *delete_groups, *delete_meters)
 
 
 def _downstream_first(key: RowKey) -> tuple[int, int, str]:
@@ -87,6 +109,18 @@ def _group_changes(desired: Tables, actual: Tables, groups: Iterable[int]) -> tu
     return put, delete
 
 
+def _meter_changes(desired: Tables, actual: Tables, meters: Iterable[int]) -> tuple[list[Change], list[Change]]:
+    put: list[Change] = []
+    delete: list[Change] = []
+    for meter_id in sorted(meters):
+        want, have = desired.meters.get(meter_id), actual.meters.get(meter_id)
+        if want is None and have is not None:
+            delete.append(DeleteMeter(meter_id))
+        elif want is not None and want != have:
+            put.append(PutMeter(want, exists=have is not None))
+    return put, delete
+
+
 def apply(tables: Tables, ordered: Iterable[Change]) -> None:
     """What a switch does with the changes; keeps the controller's own picture of it current."""
     for change in ordered:
@@ -99,6 +133,10 @@ def apply(tables: Tables, ordered: Iterable[Change]) -> None:
                 tables.rows.pop(row.key, None)
             case DeleteGroup(group_id):
                 tables.groups.pop(group_id, None)
+            case PutMeter(meter, _):
+                tables.meters[meter.id] = meter
+            case DeleteMeter(meter_id):
+                tables.meters.pop(meter_id, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Rows and groups as neutral values: what a switch should hold, apart from how OpenFlow says it.
+"""Rows, groups and meters as neutral values: what a switch should hold, apart from how OpenFlow says it.
 
 The generator makes them with ports by name, a switch's port map resolves names to numbers, the
 translator encodes them and parses them back, a simulator evaluates them, all on these same values.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -70,6 +71,13 @@ class ToGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class UseMeter:
+    """Drop the packet when the meter's rate is exceeded. Always the first action, and at most one a row."""
+
+    meter: int
+
+
+@dataclass(frozen=True, slots=True)
 class DecTtl:
     """Decrement the IP TTL, as a router does."""
 
@@ -100,7 +108,7 @@ class Foreign:
     text: str
 
 
-Action = Foreign | SetField | LoadPort | Move | Ct | ToGroup | DecTtl | OutputInPort | OutputRegister | Goto
+Action = Foreign | UseMeter | SetField | LoadPort | Move | Ct | ToGroup | DecTtl | OutputInPort | OutputRegister | Goto
 
 
 class RowKey(NamedTuple):
@@ -174,22 +182,46 @@ class Group:
     buckets: tuple[Bucket, ...]
 
 
+class MeterUnit(str, Enum):
+    """What a meter counts: thousands of bits, or packets."""
+
+    KBIT = "kbps"
+    PACKETS = "pktps"
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A token bucket: `rate` units a second, `burst` units at once; what exceeds it is dropped.
+
+    Ids 1..65535 belong to workloads and namespaces, ids from 65536 to a provider's policies.
+    """
+
+    id: int
+    unit: MeterUnit
+    rate: int
+    burst: int
+
+
 @dataclass
 class Tables:
-    """All rows and groups of one switch; the only mutable thing here."""
+    """All rows, groups and meters of one switch; the only mutable thing here."""
 
     rows: dict[RowKey, Row] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
+    meters: dict[int, Meter] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: Iterable[Row], groups: Iterable[Group] = ()) -> Tables:
-        return cls({row.key: row for row in rows}, {group.id: group for group in groups})
+    def of(cls, rows: Iterable[Row], groups: Iterable[Group] = (), meters: Iterable[Meter] = ()) -> Tables:
+        return cls(
+            {r.key: r for r in rows}, {group.id: group for group in groups}, {meter.id: meter for meter in meters}
+        )
 
     def digest(self) -> str:
-        """16 hex digits that do not depend on the order of rows and groups, nor on cookies' rounds."""
-        total = sum(map(_hash, self.rows.values())) + sum(map(_hash, self.groups.values()))
+        """16 hex digits that do not depend on the order of rows, groups and meters, nor on cookies' rounds."""
+        values: list[Row | Group | Meter] = [*self.rows.values(), *self.groups.values(), *self.meters.values()]
+        total = sum(map(_hash, values))
         return f"{total % (1 << 64):016x}"
 
 
-def _hash(value: Row | Group) -> int:
+def _hash(value: Row | Group | Meter) -> int:
     return int.from_bytes(blake2b(repr(value).encode(), digest_size=8).digest(), "big")

@@ -44,7 +44,7 @@ class Switch:
     def wanted(self, desired: Tables) -> Tables:
         """The desired tables with this switch's port numbers, without the rows held back."""
         rows = (row.resolve(self.ports) for row in desired.rows.values())
-        return Tables.of((row for row in rows if row is not None), desired.groups.values())
+        return Tables.of((row for row in rows if row is not None), desired.groups.values(), desired.meters.values())
 
     def held_back(self, desired: Tables) -> int:
         """How many rows wait for their port."""
@@ -79,7 +79,8 @@ class Switch:
         for group_id in delta.groups:
             if group_id in desired.groups:
                 wanted.groups[group_id] = desired.groups[group_id]
-        ordered = changes(wanted, self.believed, rows, delta.groups)
+        wanted.meters = {meter_id: desired.meters[meter_id] for meter_id in delta.meters & desired.meters.keys()}
+        ordered = changes(wanted, self.believed, rows, delta.groups, delta.meters)
         apply(self.believed, ordered)
         return ordered
 
@@ -126,6 +127,7 @@ class Fleet:
                 merged = deltas.setdefault(node, Delta())
                 merged.rows |= delta.rows
                 merged.groups |= delta.groups
+                merged.meters |= delta.meters
         if not self.has_snapshot or first:
             return ()  # switches are read, not told, as soon as there is a snapshot
         return self._stages({n: s.update(deltas[n], self.desired(n)) for n, s in self.switches.items() if n in deltas})

@@ -15,7 +15,7 @@ from typing import Any
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.reconcile import Change, DeleteGroup, DeleteRow, Flush, PutGroup, PutRow
+from controllers.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, Flush, PutGroup, PutMeter, PutRow
 from controllers.rows import (
     Action,
     Bucket,
@@ -26,6 +26,8 @@ from controllers.rows import (
     Group,
     LoadPort,
     Match,
+    Meter,
+    MeterUnit,
     Move,
     Nat,
     OutputInPort,
@@ -33,6 +35,7 @@ from controllers.rows import (
     Row,
     SetField,
     ToGroup,
+    UseMeter,
 )
 
 _ofp, _parser = sdn.ofproto, sdn.parser
@@ -43,6 +46,10 @@ _CT_SOURCE, _CT_DESTINATION = 0, 1
 _NX_CT_COMMIT, _NX_NAT_DESTINATION = 1, 2
 _BUNDLE_FLAGS = _ofp.ONF_BF_ATOMIC | _ofp.ONF_BF_ORDERED
 _BUCKET_WEIGHT = 100
+_METER_FLAGS = {
+    MeterUnit.KBIT: _ofp.OFPMF_KBPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
+    MeterUnit.PACKETS: _ofp.OFPMF_PKTPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
+}
 FLUSH_PASSES = 3
 """OVS 3.1 deletes entries while it walks over them and misses about half of many; each pass takes half of the rest."""
 
@@ -70,18 +77,22 @@ class Entry:
 def encode(
     datapath: Any, changes: Sequence[Change], flushes: Sequence[Flush], round_number: int, bundle_id: int
 ) -> Encoded:
-    """One atomic, ordered bundle of the changes, then the flushes, then a barrier.
+    """New meters, one atomic, ordered bundle of the changes, old meters, the flushes, and a barrier.
 
-    Flushes cannot be bundled; they come after the commit, when no row admits the connections any more.
+    OVS takes neither meters nor flushes in a bundle. Flushes come after the commit, when no row admits
+    the connections any more.
     """
     messages: list[tuple[Any, Change | Flush | None]] = []
-    if changes:
+    messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is PutMeter]
+    bundled = [change for change in changes if not isinstance(change, PutMeter | DeleteMeter)]
+    if bundled:
         control = _parser.ONFBundleCtrlMsg
         messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_OPEN_REQUEST, _BUNDLE_FLAGS, []), None))
-        for change in changes:
+        for change in bundled:
             inner = _change(datapath, change, round_number)
             messages.append((_parser.ONFBundleAddMsg(datapath, bundle_id, _BUNDLE_FLAGS, inner, []), change))
         messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_COMMIT_REQUEST, _BUNDLE_FLAGS, []), None))
+    messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is DeleteMeter]
     messages += [(_flush(datapath, flush), flush) for _ in range(FLUSH_PASSES) for flush in flushes]
     barrier = _parser.OFPBarrierRequest(datapath)
     messages.append((barrier, None))
@@ -116,13 +127,20 @@ def _change(datapath: Any, change: Change, round_number: int) -> Any:
             return _flow_mod(datapath, row, _ofp.OFPFC_MODIFY_STRICT if keep_counters else _ofp.OFPFC_ADD, round_number)
         case DeleteRow(row):
             return _flow_mod(datapath, row, _ofp.OFPFC_DELETE_STRICT, round_number)
+        case PutMeter(meter, exists):
+            command = _ofp.OFPMC_MODIFY if exists else _ofp.OFPMC_ADD
+            band = _parser.OFPMeterBandDrop(meter.rate, meter.burst)
+            return _parser.OFPMeterMod(datapath, command, _METER_FLAGS[meter.unit], meter.id, [band])
+        case DeleteMeter(meter_id):
+            return _parser.OFPMeterMod(datapath, _ofp.OFPMC_DELETE, 0, meter_id, [])
 
 
 def _flow_mod(datapath: Any, row: Row, command: int, round_number: int) -> Any:
     # What is deleted may be a stranger's row, whose actions we cannot say; deleting does not need them.
     actions = row.actions if command != _ofp.OFPFC_DELETE_STRICT else ()
-    apply = [_action(action) for action in actions if not isinstance(action, Goto)]
-    instructions = [_parser.OFPInstructionActions(_ofp.OFPIT_APPLY_ACTIONS, apply)] if apply else []
+    apply = [_action(action) for action in actions if not isinstance(action, Goto | UseMeter)]
+    instructions = [_parser.OFPInstructionMeter(a.meter) for a in actions if isinstance(a, UseMeter)]
+    instructions += [_parser.OFPInstructionActions(_ofp.OFPIT_APPLY_ACTIONS, apply)] if apply else []
     instructions += [_parser.OFPInstructionGotoTable(a.table) for a in actions if isinstance(a, Goto)]
     return _parser.OFPFlowMod(
         datapath,
@@ -201,6 +219,14 @@ def groups_request(datapath: Any) -> Any:
     return _parser.OFPGroupDescStatsRequest(datapath, 0)
 
 
+def meters_request(datapath: Any) -> Any:
+    return _parser.OFPMeterConfigStatsRequest(datapath, 0, _ofp.OFPM_ALL)
+
+
+def meter_counters_request(datapath: Any) -> Any:
+    return _parser.OFPMeterStatsRequest(datapath, 0, _ofp.OFPM_ALL)
+
+
 def group_counters_request(datapath: Any) -> Any:
     return _parser.OFPGroupStatsRequest(datapath, 0, _ofp.OFPG_ALL)
 
@@ -217,6 +243,8 @@ def _entry(stats: Any) -> Entry:
             actions += [_parsed(action) for action in instruction.actions]
         elif instruction.type == _ofp.OFPIT_GOTO_TABLE:
             actions.append(Goto(instruction.table_id))
+        elif instruction.type == _ofp.OFPIT_METER:
+            actions.append(UseMeter(instruction.meter_id))
         else:
             actions.append(Foreign(str(instruction)))
     if stats.idle_timeout or stats.hard_timeout:
@@ -283,6 +311,28 @@ def groups(replies: Iterable[Any]) -> list[Group]:
         for reply in replies
         for description in reply.body
     ]
+
+
+def meters(replies: Iterable[Any]) -> list[Meter]:
+    """The meters in meter configuration replies; one that is not ours in form has rate 0."""
+    return [_meter(configuration) for reply in replies for configuration in reply.body]
+
+
+def _meter(configuration: Any) -> Meter:
+    bands = configuration.bands
+    if len(bands) != 1 or not isinstance(bands[0], _parser.OFPMeterBandDrop):
+        return Meter(configuration.meter_id, MeterUnit.PACKETS, 0, 0)
+    unit = MeterUnit.PACKETS if configuration.flags & _ofp.OFPMF_PKTPS else MeterUnit.KBIT
+    return Meter(configuration.meter_id, unit, bands[0].rate, bands[0].burst_size)
+
+
+def meter_packets(replies: Iterable[Any]) -> dict[int, tuple[int, int]]:
+    """Meter id -> packets it was asked about, and packets of these that it dropped."""
+    return {
+        stats.meter_id: (stats.packet_in_count, sum(band.packet_band_count for band in stats.band_stats))
+        for reply in replies
+        for stats in reply.body
+    }
 
 
 def bucket_packets(replies: Iterable[Any]) -> dict[int, tuple[int, ...]]:

@@ -27,6 +27,7 @@ from controllers.rows import (
     SetField,
     Tables,
     ToGroup,
+    UseMeter,
 )
 from testbed import addressing
 
@@ -185,7 +186,7 @@ class _Walk:
                     following = self._act(group.buckets[self.network.choose(group)].actions)
                 case Ct():
                     following = self._track(action)
-                case DecTtl():
+                case DecTtl() | UseMeter():
                     pass
                 case _:
                     raise AssertionError(f"{action} is unknown to the simulator")

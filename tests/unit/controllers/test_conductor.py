@@ -65,7 +65,7 @@ class FakeChannel:
     def tables(self) -> tuple[Tables, int]:
         if self.closed:
             raise NoAnswer("gone")
-        return Tables(dict(self.held.rows), dict(self.held.groups)), 1
+        return Tables(dict(self.held.rows), dict(self.held.groups), dict(self.held.meters)), 1
 
     def close(self) -> None:
         self.closed = True

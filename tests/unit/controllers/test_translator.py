@@ -13,8 +13,8 @@ from dummy_ovs import Connection, add_bridge, vswitchd
 from controllers import pipeline as p
 from controllers import sdn, translator
 from controllers.generator import Generator
-from controllers.reconcile import DeleteRow, Flush, PutRow, reconcile
-from controllers.rows import Foreign, Goto, Row, Tables, ToGroup, match
+from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
+from controllers.rows import Foreign, Goto, Meter, MeterUnit, Row, Tables, ToGroup, UseMeter, match
 from controllers.switches import Switch
 from testbed.model import Phase
 
@@ -47,7 +47,8 @@ def switch(folder: Path, request: pytest.FixtureRequest, generator: Generator) -
 def tables(connection: Connection) -> Tables:
     found = translator.entries(connection.ask(translator.flows_request(connection.datapath)))
     groups = translator.groups(connection.ask(translator.groups_request(connection.datapath)))
-    return Tables.of((entry.row for entry in found), groups)
+    meters = translator.meters(connection.ask(translator.meters_request(connection.datapath)))
+    return Tables.of((entry.row for entry in found), groups, meters)
 
 
 def install(connection: Connection, desired: Tables, believed: Switch) -> list[object]:
@@ -107,6 +108,33 @@ def test_a_refused_change_leaves_nothing_of_its_bundle_behind(switch: Connection
     assert PutRow(bad) in [encoded.purpose.get(error.xid) for error in errors]  # type: ignore[attr-defined]
     assert PutRow(good) not in [encoded.purpose.get(error.xid) for error in errors]  # type: ignore[attr-defined]
     assert tables(switch).rows == {}
+
+
+def metered(rate: int) -> Tables:
+    row = Row(6, 200, match(eth_type=0x800), (UseMeter(65_536), Goto(7)), p.cookie(p.Category.BASE, 0))
+    units = ((65_536, MeterUnit.PACKETS), (7, MeterUnit.KBIT))
+    return Tables.of([row], meters=[Meter(number, unit, rate, 2 * rate) for number, unit in units])
+
+
+def test_meters_come_change_and_go_with_the_rows_that_use_them(switch: Connection) -> None:
+    for number, wanted in enumerate((metered(5), metered(9), Tables(), metered(3)), 1):
+        ordered = reconcile(wanted, tables(switch))
+        assert switch.deliver(translator.encode(switch.datapath, ordered, (), 1, number)) == []
+        assert tables(switch) == wanted
+        assert tables(switch).digest() == wanted.digest()
+
+
+def test_what_a_meter_saw_and_dropped_is_read(switch: Connection) -> None:
+    switch.deliver(translator.encode(switch.datapath, reconcile(metered(5), Tables()), (), 1, 1))
+    packets = translator.meter_packets(switch.ask(translator.meter_counters_request(switch.datapath)))
+    assert packets == {7: (0, 0), 65_536: (0, 0)}
+
+
+def test_a_meter_is_put_before_the_row_that_uses_it_and_deleted_after() -> None:
+    kinds = [type(change) for change in reconcile(metered(5), Tables())]
+    assert kinds == [PutMeter, PutMeter, PutRow]
+    kinds = [type(change) for change in reconcile(Tables(), metered(5))]
+    assert kinds == [DeleteRow, DeleteMeter, DeleteMeter]
 
 
 def test_keeping_counters_modifies_and_keeps_the_cookie(switch: Connection) -> None:
