@@ -6,7 +6,8 @@ no new connection is taken, running exchanges get DRAIN_S to finish.
     gateway_server    clients         gateway_exchange  one request and its answer
     gateway_upstream  function pools  gateway_services  which functions there are
     gateway_dispatch  where to        gateway_routes    the rules for it, and the error table
-    gateway_watch     follows the apiserver
+    gateway_watch     follows the apiserver           gateway_provider  asks it
+    gateway_scaling   calls that wait for a first instance
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from testbed.platform import gateway_metrics
 from testbed.platform.gateway_config import Config, from_environment
 from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
 from testbed.platform.gateway_monitor import Monitor
+from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_server import Downstream
 from testbed.platform.gateway_services import Services, Upstream
 from testbed.platform.gateway_upstream import Pool
@@ -65,7 +67,7 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     services = Services(lambda vip: _pool(config, vip, config.function_port), config.default_namespace)
     gateway = _gateway(config, services)
-    watch = Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), services.update)
+    watch = Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), gateway.updated)
     servers = [await loop.create_server(lambda: Downstream(gateway), sock=sock) for sock in _listeners(config)]
     monitor = await loop.create_server(
         lambda: Monitor(lambda: gateway_metrics.render(services.metrics(), watch.state.version)),
@@ -85,7 +87,15 @@ async def serve(config: Config) -> None:
 def _gateway(config: Config, services: Services) -> Gateway:
     limits = Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s)
     provider = _pool(config, config.apiserver_host, config.apiserver_port, pooled=True)
-    return Gateway(services, Upstream(provider), limits, config.credentials, config.default_namespace)
+    return Gateway(
+        services,
+        Upstream(provider),
+        Provider(config.apiserver_host, config.apiserver_port, _basic_auth(config)),
+        limits,
+        config.credentials,
+        config.default_namespace,
+        scale_from_zero=config.scale_from_zero,
+    )
 
 
 def _pool(config: Config, host: str, port: int, *, pooled: bool | None = None) -> Pool:

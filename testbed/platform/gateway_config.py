@@ -39,6 +39,7 @@ class Config:
     max_idle_conns_per_host: int
     credentials: bytes | None
     default_namespace: str
+    scale_from_zero: bool
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
@@ -68,6 +69,7 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         max_idle_conns_per_host=_integer(environment, "max_idle_conns_per_host", 1024),
         credentials=_credentials(environment),
         default_namespace=environment.get("function_namespace") or "openfaas-fn",
+        scale_from_zero=_flag(environment, "scale_from_zero", default=True),
     )
 
 
@@ -100,8 +102,13 @@ def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
+def _flag(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environment.get(name)
+    return value.lower() in ("true", "1") if value else default
+
+
 def _credentials(environment: Mapping[str, str]) -> bytes | None:
-    if (environment.get("basic_auth") or "false").lower() not in ("true", "1"):
+    if not _flag(environment, "basic_auth", default=False):
         return None
     folder = Path(environment.get("secret_mount_path") or "/run/secrets")
     try:

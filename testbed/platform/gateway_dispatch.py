@@ -10,11 +10,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.model import ClusterState
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_deadlines import Deadlines
 from testbed.platform.gateway_exchange import Exchange
+from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_routes import Kind
-from testbed.platform.gateway_services import Services, Upstream
+from testbed.platform.gateway_scaling import ScaleFromZero, may_wake
+from testbed.platform.gateway_services import Service, Services, Upstream
 
 if TYPE_CHECKING:
     from testbed.platform.gateway_server import Downstream
@@ -35,7 +38,15 @@ class Gateway:
     """What all client connections share."""
 
     def __init__(
-        self, services: Services, provider: Upstream, limits: Limits, authorization: bytes | None, namespace: str
+        self,
+        services: Services,
+        provider: Upstream,
+        api: Provider,
+        limits: Limits,
+        authorization: bytes | None,
+        namespace: str,
+        *,
+        scale_from_zero: bool = True,
     ) -> None:
         self.services = services
         self.limits = limits
@@ -44,6 +55,8 @@ class Gateway:
         self.draining = False
         self._authorization = authorization
         self._namespace = namespace
+        self._scale_from_zero = scale_from_zero
+        self.cold = ScaleFromZero(api, self._proceed)
         self._overdue: Deadlines[Exchange] = Deadlines(limits.upstream_timeout_s, Exchange.timed_out)
 
     def dispatch(self, exchange: Exchange) -> None:
@@ -74,16 +87,28 @@ class Gateway:
             else:
                 exchange.answer(routes.unknown_function(*routes.full_name(name.decode(), self._namespace)))
             return
-        if not service.endpoints:
+        if service.endpoints:
+            self._proceed(exchange, service, name, target)
+        elif self._scale_from_zero and may_wake(service.function):
+            self.cold.wait(exchange, service, name, target)
+        else:
             service.metrics.started += 1
             service.metrics.finished(503, 0.0)
             exchange.answer(routes.no_endpoints(name))
-            return
+
+    def _proceed(self, exchange: Exchange, service: Service, name: bytes, target: bytes) -> None:
         self._overdue.add(exchange, exchange.started_s)
         exchange.forward(service, target, function=name, metrics=service.metrics)
 
     def finished(self, exchange: Exchange) -> None:
         self._overdue.remove(exchange)
+        if self.cold.calls:
+            self.cold.forget(exchange)
+
+    def updated(self, state: ClusterState) -> None:
+        """Follow the cluster state."""
+        self.services.update(state)
+        self.cold.changed()
 
     def sweep(self) -> None:
         """Close what has been idle for too long, on both sides. Called every SWEEP_S."""
@@ -92,6 +117,7 @@ class Gateway:
             connection.check(now_s)
         for pool in (*self.services.pools(), self.provider.pool):
             pool.expire(now_s)
+        self.cold.sweep(now_s)
 
     def drain(self) -> None:
         """Take no new request; connections close as soon as they are idle."""

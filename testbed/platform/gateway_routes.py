@@ -119,6 +119,12 @@ def no_endpoints(name: bytes) -> Answer:
     return Answer(503, b"No endpoints available for: %b." % name, (_INTERNAL, _TEXT))
 
 
+def cannot_scale(name: str, namespace: str, problem: str) -> Answer:
+    """The provider did not take the request for a first instance."""
+    text = f"error finding function {name}.{namespace}: unable to scale function [{name}], err: {problem}"
+    return Answer(500, text.encode(), (_TEXT,))
+
+
 def unreachable(name: bytes) -> Answer:
     """The connection to the function failed, or broke before an answer began."""
     return Answer(500, b"Can't reach service for: %b." % name, (_INTERNAL, _TEXT))

@@ -29,12 +29,13 @@ class Upstream:
 class Service(Upstream):
     """A function as the gateway sees it. `endpoints` are the ids of its READY instances."""
 
-    __slots__ = ("endpoints", "metrics", "vip")
+    __slots__ = ("endpoints", "function", "metrics", "removed")
 
-    def __init__(self, vip: str, pool: Pool, metrics: FunctionMetrics) -> None:
+    def __init__(self, function: Function, pool: Pool, metrics: FunctionMetrics) -> None:
         super().__init__(pool)
-        self.vip = vip
+        self.function = function
         self.metrics = metrics
+        self.removed = False
         self.endpoints: frozenset[str] = frozenset()
 
 
@@ -72,13 +73,14 @@ class Services:
     def _put(self, function: Function, endpoints: frozenset[str]) -> None:
         name = function.full_name
         service = self._services.get(name)
-        if service is None or service.vip != function.vip:
+        if service is None or service.function.vip != function.vip:
             if service is not None:
                 self._remove(name)
             metrics = self._metrics.setdefault(name, FunctionMetrics(name))
             pool = self._make_pool(function.vip)
             metrics.pools.append(pool)
-            service = self._services[name] = Service(function.vip, pool, metrics)
+            service = self._services[name] = Service(function, pool, metrics)
+        service.function = function
         if service.endpoints != endpoints:
             service.endpoints = endpoints
             service.pool.renew()
@@ -86,6 +88,7 @@ class Services:
 
     def _remove(self, name: str) -> None:
         service = self._services.pop(name)
+        service.removed = True
         service.pool.renew()
         service.metrics.replicas = None
 

@@ -54,6 +54,8 @@ class FakeApiserver:
         self.state = ClusterState()
         self.events: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        """(method, path) -> (status, body) to give, one after the other; the last one stays."""
         self.watchers = 0
         self._loop = asyncio.new_event_loop()
         self._changed: asyncio.Event | None = None
@@ -66,6 +68,9 @@ class FakeApiserver:
         assert self._ready.wait(10)
 
     def stop(self) -> None:
+        """End it; a second time does nothing."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -88,17 +93,28 @@ class FakeApiserver:
         *,
         ingress: bool = True,
         phase: Phase | None = Phase.READY,
+        **settings: Any,
     ) -> None:
-        """Deploy a function with one instance in `phase`, or none."""
+        """Deploy a function with one instance in `phase`, or none; `settings` go to Function."""
         known = self.state.functions.get(f"{name}.{namespace}")
         number = known.id if known else 256 + len(self.state.functions)
-        self.change("function", Function(namespace, name, number, vip, "image", 1, ingress=ingress))
+        self.change(
+            "function", Function(namespace, name, number, vip, "image", ingress=ingress, **{"replicas": 1, **settings})
+        )
         if phase is not None:
             self.instance(f"{name}.{namespace}.1", phase)
 
     def instance(self, name: str, phase: Phase) -> None:
         function, namespace, _ = name.split(".")
         self.change("instance", Instance(name, namespace, function, 2, "10.202.0.9", phase))
+
+    def asked(self, method: str, path: str) -> list[Any]:
+        """The JSON bodies of the requests to this path so far."""
+        return [
+            json.loads(body or b"null")
+            for made, target, _, body in list(self.requests)
+            if (made, target.partition("?")[0]) == (method, path)
+        ]
 
     def namespace(self, name: str, route: Route) -> None:
         self.change("deployment", Deployment(name, route))
@@ -152,6 +168,10 @@ class FakeApiserver:
 
     async def _other(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs, dict(request.headers), await request.read()))
+        given = self.answers.get((request.method, request.path))
+        if given:
+            status, text = given.pop(0) if len(given) > 1 else given[0]
+            return web.Response(status=status, text=text)
         if request.path == "/system/logs":
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
             await response.prepare(request)

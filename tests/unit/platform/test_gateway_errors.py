@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from gateway_rig import GatewayProcess, Rig, canned, free_port, read_head, rig, wait_until
 
-from testbed.model import Phase, Route
+from testbed.model import Route
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +32,6 @@ def test_an_unknown_function_is_404_with_openfaas_text(lab: Rig, name: str, name
 def test_unknown_functions_make_no_metric(lab: Rig) -> None:
     lab.gateway.request("GET", "/function/unheard-of")
     assert b"unheard-of" not in lab.gateway.monitor("/metrics")[2]
-
-
-@pytest.mark.parametrize("phase", [None, Phase.PENDING, Phase.NOT_READY, Phase.DRAINING])
-def test_a_function_without_a_ready_instance_is_503(lab: Rig, phase: Phase | None) -> None:
-    name = f"cold-{phase.value.lower() if phase else 'none'}"
-    lab.apiserver.function(name, lab.address(), phase=phase)
-    lab.gateway.wait_for(lab.apiserver)
-    status, headers, body = lab.gateway.request("POST", f"/function/{name}", b"x")
-    assert (status, body.decode()) == (503, f"No endpoints available for: {name}.")
-    assert headers["X-OpenFaaS-Internal"] == "proxy"
-    assert lab.counted(name, 503) == 1
 
 
 def test_a_refused_connection_is_500(lab: Rig) -> None:

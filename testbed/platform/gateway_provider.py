@@ -1,0 +1,82 @@
+"""The gateway's own questions to the provider (the apiserver): short requests with short answers.
+
+What a client asks of the provider goes through `gateway_exchange` instead, piece by piece. A new
+connection for each question, as OpenFaaS's gateway does it: there are few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import httptools
+
+from testbed.errors import PlatformError
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 10.0
+
+
+class _Answer:
+    """A whole answer, put together by the parser."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+        self.complete = False
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.status = self.parser.get_status_code()
+        self.complete = True
+
+
+class Provider:
+    """The provider at `host`:`port`; `headers` are sent with every question, line ends included."""
+
+    def __init__(self, host: str, port: int, headers: bytes = b"") -> None:
+        self.host = host
+        self.port = port
+        self._headers = headers
+
+    async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+        """(status, body). Raises PlatformError when no answer comes; its text ends as Go's would."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(self.host, self.port)
+        except ConnectionRefusedError:
+            raise PlatformError(f"dial tcp {self.host}:{self.port}: connect: connection refused") from None
+        except (TimeoutError, OSError) as error:
+            raise PlatformError(f"dial tcp {self.host}:{self.port}: {_reason(error)}") from error
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                writer.write(self._request(method, target, body))
+                return await _read(reader)
+        except (TimeoutError, OSError, httptools.HttpParserError) as error:
+            raise PlatformError(f"{method} http://{self.host}:{self.port}{target}: {_reason(error)}") from error
+        finally:
+            writer.close()
+
+    def _request(self, method: str, target: str, body: bytes) -> bytes:
+        kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
+        return b"%b %b HTTP/1.1\r\nHost: %b:%d\r\nConnection: close\r\n%b%b\r\n%b" % (
+            method.encode(), target.encode(), self.host.encode(), self.port, self._headers, kind, body,
+        )  # fmt: skip
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    answer = _Answer()
+    while not answer.complete:
+        data = await reader.read(1 << 16)
+        if not data:
+            raise ConnectionResetError("the answer broke off")
+        answer.parser.feed_data(data)
+    return answer.status, answer.body
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "i/o timeout"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
