@@ -21,6 +21,7 @@ from mininet.net import Mininet
 
 from testbed import addressing
 from testbed.errors import LabError, UsageError
+from testbed.network.cgroups import Cgroups
 from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import bring_up, configure_interface, set_sysctl, within
 from testbed.network.node import OvsNode, PlainIntf, Sandbox, SandboxLink, TrunkLink
@@ -34,7 +35,7 @@ DAEMON_START_S = 60.0  # a slow machine, or a kernel so young that OVS has to wa
 class Cluster:
     """Nodes 1..n with a full mesh of trunks. Methods may be called from several threads."""
 
-    def __init__(self, datapath: str, state_folder: Path, supervisor: Supervisor) -> None:
+    def __init__(self, datapath: str, state_folder: Path, supervisor: Supervisor, cgroups: Cgroups) -> None:
         """Make the management network; `build` makes the rest."""
         self.datapath = datapath
         self.state_folder = state_folder
@@ -42,6 +43,7 @@ class Cluster:
         self.trunks: dict[tuple[int, int], Trunk] = {}
         self._lock = threading.RLock()
         self._supervisor = supervisor
+        self._cgroups = cgroups
         self._sandboxes: dict[str, tuple[Sandbox, int, str]] = {}
         self.nodes: dict[int, OvsNode] = {}
         self._make_management_network()
@@ -92,7 +94,7 @@ class Cluster:
     def _add_trunk(self, a: int, b: int) -> None:
         node_a, node_b = self.nodes[a], self.nodes[b]
         ends = End(addressing.trunk_name(a, b), node_a.pid), End(addressing.trunk_name(b, a), node_b.pid)
-        self.trunks[a, b] = ElementTrunk(*ends) if self.datapath == USERSPACE else NetemTrunk(*ends)
+        self.trunks[a, b] = ElementTrunk(*ends, self._cgroups) if self.datapath == USERSPACE else NetemTrunk(*ends)
         self.net.addLink(
             node_a, node_b, cls=TrunkLink, intfName1=ends[0].name, intfName2=ends[1].name,
             cls1=PlainIntf, cls2=PlainIntf, fast=True,

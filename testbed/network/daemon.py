@@ -72,6 +72,7 @@ class Daemon:
     """A lab from the inside."""
 
     def __init__(self, config: LabConfig) -> None:
+        from testbed.network.cgroups import Cgroups
         from testbed.network.cluster import Cluster
         from testbed.network.platform_processes import PlatformProcesses
         from testbed.network.supervisor import Supervisor
@@ -79,9 +80,10 @@ class Daemon:
         self.config = config
         self.started_monotonic_s = time.monotonic()
         logs = config.state_folder / "logs"
-        self.supervisor = Supervisor(logs, config.state_folder)
+        cgroups = Cgroups.of_lab(config.name)
+        self.supervisor = Supervisor(logs, config.state_folder, cgroups)
         platform = PlatformProcesses(config, self.supervisor, static_hosts(config.nodes))
-        self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor)
+        self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor, cgroups)
         platform.start_control_plane()
         self._log("control plane started")
         self.cluster.build(config.nodes)

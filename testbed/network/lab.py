@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import EnvironmentProblem, LabError, UsageError
+from testbed.network import cgroups
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
 from testbed.network.namespace import setns, within
@@ -281,6 +282,7 @@ class _Holder:
             self._process.kill()
         self.wait()
         _wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), 15)
+        cgroups.Cgroups.of_lab(self.folder.name).remove_all()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._pipe is not None:
             os.close(self._pipe)
@@ -362,6 +364,7 @@ def _remove_dead() -> None:
     for folder in STATE_ROOT.iterdir():
         if folder.is_dir() and not _is_live(folder):
             shutil.rmtree(folder, ignore_errors=True)
+    cgroups.remove_dead(set(running_labs()))
 
 
 def _is_live(folder: Path) -> bool:

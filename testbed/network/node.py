@@ -79,10 +79,12 @@ class OvsNode(Switch):
                 f"{self.name}-ovsdb",
                 (*inside, "ovsdb-server", str(database), f"--remote=punix:{socket}", *common,
                  f"--log-file={logs / f'{self.name}-ovsdb.log'}"),
+                group=f"switching/{self.name}",
             ),
             ProcessSpec(
                 self.name,
                 (*inside, "ovs-vswitchd", f"unix:{socket}", *common, f"--log-file={logs / f'{self.name}.log'}"),
+                group=f"switching/{self.name}",
             ),
         ]  # fmt: skip
 

@@ -35,6 +35,7 @@ class PlatformProcesses:
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONUNBUFFERED": "1",
             "TESTBED_STATE": str(self._state),
+            "TESTBED_LAB": config.name,
         }
         self._make_credentials()
 

@@ -10,11 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from testbed.errors import UsageError
+from testbed.network.cgroups import Cgroups
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -24,19 +25,21 @@ HEALTHY_AFTER_S = 10.0
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to keep running. `fds` stay open in it."""
+    """A process to keep running. `fds` stay open in it; `group` is its cgroup among the lab's ("": components/NAME)."""
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     fds: tuple[int, ...] = ()
+    group: str = ""
 
 
 class Supervised:
     """One process that is kept running by a thread of its own."""
 
-    def __init__(self, spec: ProcessSpec, logs: Path, folder: Path) -> None:
+    def __init__(self, spec: ProcessSpec, logs: Path, folder: Path, cgroups: Cgroups) -> None:
         self.spec = spec
+        self._cgroups = cgroups
         self.restarts = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._log = logs / f"{spec.name}.out"
@@ -49,7 +52,7 @@ class Supervised:
     def restart(self, environment: Mapping[str, str]) -> None:
         """End the process and start it again with these additions to its environment."""
         merged = {**self.spec.environment, **environment}
-        self.spec = ProcessSpec(self.spec.name, self.spec.argv, merged, self.spec.fds)
+        self.spec = replace(self.spec, environment=merged)
         before = self.process
         self._wake.set()
         if before is not None and before.poll() is None:
@@ -70,17 +73,8 @@ class Supervised:
         pause_s = FIRST_PAUSE_S
         while True:
             started = time.monotonic()
-            with self._log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    self.spec.argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, **self.spec.environment},
-                    pass_fds=self.spec.fds,
-                    cwd=self._folder,
-                    start_new_session=True,
-                )
+            group = self.spec.group or f"components/{self.spec.name}"
+            self.process = self._cgroups.spawn(group, self._start)
             self._started.set()
             self.process.wait()
             self.restarts += 1
@@ -89,17 +83,31 @@ class Supervised:
             self._wake.wait(pause_s)
             self._wake.clear()
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                self.spec.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.spec.environment},
+                pass_fds=self.spec.fds,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+
 
 class Supervisor:
     """The lab's processes by name."""
 
-    def __init__(self, logs: Path, folder: Path) -> None:
+    def __init__(self, logs: Path, folder: Path, cgroups: Cgroups) -> None:
         self._logs = logs
+        self._cgroups = cgroups
         self._folder = folder
         self._processes: dict[str, Supervised] = {}
 
     def start(self, spec: ProcessSpec) -> Supervised:
-        process = Supervised(spec, self._logs, self._folder)
+        process = Supervised(spec, self._logs, self._folder, self._cgroups)
         self._processes[spec.name] = process
         return process
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from testbed.errors import LabError, UsageError
+from testbed.network.cgroups import Cgroups
 
 ELEMENT = Path(__file__).resolve().parents[2] / "build" / "delay_element"
 QUEUE_LIMIT_PACKETS = 10_000
@@ -118,11 +119,15 @@ def netem_settings(tc_json: str) -> LinkSettings:
 class ElementTrunk:
     """Two TAPs joined by one process of the delay element."""
 
-    def __init__(self, a: End, b: End, seed: int = 0) -> None:
+    def __init__(self, a: End, b: End, cgroups: Cgroups, seed: int = 0) -> None:
         if not ELEMENT.exists():
             raise LabError(f"the delay element {ELEMENT} is missing; run `make setup`")
         arguments = [str(ELEMENT), f"/proc/{a.pid}/ns/net", a.name, f"/proc/{b.pid}/ns/net", b.name, str(seed)]
+        # Not by `cgroups.spawn`: the element ends with the thread that started it.
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        group = f"switching/{a.name}-{b.name}"
+        cgroups.make(group)
+        cgroups.add(group, self._process.pid)
         self._lock = threading.Lock()
         self.name = f"{a.name}-{b.name}"
         self.pid = self._process.pid
