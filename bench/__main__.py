@@ -1,37 +1,103 @@
-"""`make bench`: the budgets that can be measured so far, part by part.
+"""`make bench`: measures the budgets, subject by subject, and writes what it found to bench/results.
 
-`python -m bench [PART …]` runs the parts named, by default all: generator, lab, gateway. Each prints its own
-table; what is compared is measured interleaved in one part, so that the machine's mood cancels out. The
-exit code is 1 when a budget was missed.
+`python -m bench [SUBJECT …] [--quick] [--all] [--profile] [--out FOLDER] [--seed N]` runs the subjects named, or
+all but the extra ones; `python -m bench report` makes the tables of docs/performance.md from the results again.
+What is compared is measured in turns within one run, so that the machine's mood cancels out. The exit code
+is 1 when a budget was missed or a subject failed.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-PARTS = ("generator", "lab", "gateway")
+from rich.console import Console
+
+from bench import report
+from bench.subject import CHECKOUT, Subject, chosen
+from experiments.progress import Steps
+from testbed.errors import TestbedError
+
+RESULTS = CHECKOUT / "bench" / "results"
+DOCUMENT = CHECKOUT / "docs" / "performance.md"
+
+
+def run(subject: Subject, options: argparse.Namespace, steps: Steps) -> int:
+    """One subject in a process of its own; its exit code."""
+    weight = subject.expected_s[1 if options.quick else 0]
+    read_fd, write_fd = os.pipe()
+    argv = [
+        sys.executable, "-m", "bench.one", subject.name, "--out", str(options.out.resolve()),
+        "--seed", str(options.seed), "--progress-fd", str(write_fd),
+        *(["--quick"] if options.quick else []), *(["--profile"] if options.profile else []),
+        "--command", json.dumps(["python", "-m", "bench", *options.arguments]),
+    ]  # fmt: skip
+    process = subprocess.Popen(argv, cwd=CHECKOUT, pass_fds=[write_fd])
+    os.close(write_fd)
+    done = 0.0
+    try:
+        with os.fdopen(read_fd) as pipe:
+            for line in pipe:
+                said = json.loads(line)
+                steps.advance(weight * max(0.0, said["share"] - done), f"{subject.name}: {said['what']}")
+                done = max(done, said["share"])
+        steps.advance(weight * (1 - done), subject.name)
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def run_all(options: argparse.Namespace) -> int:
+    subjects = chosen(tuple(options.subjects), everything=options.all)
+    console = Console()
+    failed = []
+    with Steps(console, sum(subject.expected_s[1 if options.quick else 0] for subject in subjects)) as steps:
+        for subject in subjects:
+            steps.say(f"{subject.name}: {subject.what}")
+            code = run(subject, options, steps)
+            if code != 0:
+                failed.append(subject.name)
+            if code > 1:  # it wrote no result
+                continue
+            console.print(
+                report.terminal(options.out / f"{subject.name}.json"), highlight=False, markup=False, soft_wrap=True
+            )
+    if failed:
+        print(f"bench: {', '.join(failed)} missed a budget or failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the testbed's budgets.")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="which to run; `report` makes the document")
+    parser.add_argument("--quick", action="store_true", help="tiny counts: whether it runs, not how fast")
+    parser.add_argument("--all", action="store_true", help="the slow subjects too")
+    parser.add_argument("--profile", action="store_true", help="a second, short pass under cProfile")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--seed", type=int, default=1, help="decides every random order")
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help="what `report` writes its tables into")
+    options = parser.parse_args(arguments)
+    options.arguments = list(arguments)
+    return options
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or list(PARTS)
-    unknown = [part for part in wanted if part not in PARTS]
-    if unknown:
-        print(f"bench: there is no part {unknown[0]!r}; there are {', '.join(PARTS)}", file=sys.stderr)
-        return 2
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True)  # noqa: PLW1510
-    print(f"commit {commit.stdout.strip() or 'unknown'}, Linux {platform.release()}, {os.cpu_count()} cores")
-    missed = []
-    for part in wanted:
-        print(f"\n== {part}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"bench.{part}"], cwd=CHECKOUT, check=False).returncode != 0:
-            missed.append(part)
-    print(f"\nbudgets missed in: {', '.join(missed)}" if missed else "\nall budgets kept")
-    return 1 if missed else 0
+    options = parse(sys.argv[1:])
+    try:
+        if options.subjects == ["report"]:
+            report.update(options.document, options.out)
+            return 0
+        return run_all(options)
+    except TestbedError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""What the subjects that need a lab share: a lab of their own, a chain deployed in it, the processes behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from bench.subject import CHECKOUT
+from testbed import stack
+from testbed.errors import LabError
+from testbed.model import Application, ClusterState, Instance
+from testbed.network.lab import Lab
+from testbed.network.namespace import call_within
+from testbed.platform.bringup import start_lab
+
+T = TypeVar("T")
+CHAIN = CHECKOUT / "functions" / "chain" / "stack.yaml"
+
+
+@contextmanager
+def fresh_lab() -> Iterator[Lab]:
+    """A lab of this process's own, which this thread is inside of for the block."""
+    with start_lab(name=f"bench-{os.getpid()}") as lab, lab.inside():
+        yield lab
+
+
+def chain(length: int, environment: Mapping[str, str] | None = None) -> Application:
+    """The first `length` functions of the chain."""
+    loaded = stack.load(CHAIN, dict(environment or {}))
+    names = "|".join(str(n) for n in range(1, length + 1))
+    return stack.select(loaded, f"^chain-({names})$")[0]
+
+
+def instance_of(state: ClusterState, function: str, namespace: str) -> Instance:
+    """The first instance of a function. LabError when there is none."""
+    for instance in state.instances.values():
+        if (instance.function, instance.namespace) == (function, namespace):
+            return instance
+    raise LabError(f"{function}.{namespace} has no instance; see `testbed list`")
+
+
+def in_host(lab: Lab, host: str, function: Callable[[], T]) -> T:
+    """The result of `function()` with sockets that belong to `host`."""
+    namespace = lab.client.netns(host)
+    try:
+        return call_within(namespace, function)
+    finally:
+        os.close(namespace)
+
+
+def component_pid(lab: Lab, name: str) -> int:
+    """A component's process as this machine numbers it. LabError when it does not run."""
+    inner = lab.client.status()["components"].get(name, {}).get("pid")
+    lab_namespace = Path(f"/proc/{lab.init_pid}/ns/pid").readlink()
+    for folder in Path("/proc").glob("[0-9]*") if inner else ():
+        try:
+            within = (folder / "ns" / "pid").readlink() == lab_namespace
+            if within and _innermost_pid((folder / "status").read_text()) == inner:
+                return int(folder.name)
+        except OSError:  # it has ended meanwhile
+            continue
+    raise LabError(f"the lab's {name} does not run; see {lab.state_folder}/logs/{name}.out")
+
+
+def _innermost_pid(status: str) -> int:
+    line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+    return int(line.split()[-1])

@@ -1,0 +1,30 @@
+"""Runs a component under cProfile where BENCH_PROFILE names a file: this folder then leads its PYTHONPATH.
+
+The profile covers the program's first thread, and is written when it ends, by
+itself or by SIGTERM.
+"""
+
+import atexit
+import cProfile
+import os
+import signal
+import sys
+
+
+def _begin(path: str) -> None:
+    profile = cProfile.Profile()
+
+    def end() -> None:
+        profile.disable()
+        profile.dump_stats(path)
+
+    def on_terminate(*_: object) -> None:
+        sys.exit(143)
+
+    atexit.register(end)
+    signal.signal(signal.SIGTERM, on_terminate)  # a component may set its own, and then ends in order
+    profile.enable()
+
+
+if os.environ.get("BENCH_PROFILE"):
+    _begin(os.environ.pop("BENCH_PROFILE"))

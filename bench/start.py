@@ -1,0 +1,56 @@
+"""How long a lab takes until it is ready: three nodes and 20 hosts, and with hello_retail on both routes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bench.outcome import Outcome, median_of
+from bench.subject import CHECKOUT, Context
+from testbed import addressing, stack
+from testbed.model import Route
+from testbed.platform.bringup import start_lab
+from testbed.platform.client import Platform
+
+HOSTS = 20
+RETAIL = CHECKOUT / "functions" / "hello_retail" / "stack.yaml"
+
+
+def with_hosts_s(hosts: int, outcome: Outcome) -> float:
+    """Seconds from nothing until the control plane answers and the lab has that many hosts."""
+    started = time.perf_counter()
+    with start_lab(name=f"bench-{os.getpid()}") as lab:
+        outcome.datapath = lab.datapath
+        for n in range(hosts - len(lab.client.hosts())):
+            node = 2 + n % 2
+            lab.client.add_host(f"bench{n}", node, addressing.eip(node, 1000 + n))
+        return time.perf_counter() - started
+
+
+def with_retail_s() -> float:
+    """Seconds from nothing until hello_retail is ready on both routes."""
+    application = stack.load(RETAIL, {})
+    started = time.perf_counter()
+    with start_lab(name=f"bench-{os.getpid()}") as lab, lab.inside():
+        platform = Platform(lab)
+        for route in Route:
+            platform.deploy(application, f"retail-{route.value}", route, "spread")
+        return time.perf_counter() - started
+
+
+def run(context: Context) -> Outcome:
+    outcome = Outcome()
+    starts, retail = context.count(5, 1), context.count(2, 0) if RETAIL.exists() else 0
+    steps = starts + 4 * retail
+    times_s, retail_s = [], []
+    for n in range(starts):
+        context.progress(n / steps, f"start {n + 1} of {starts}")
+        times_s.append(with_hosts_s(HOSTS, outcome))
+    for n in range(retail):
+        context.progress((starts + 4 * n) / steps, f"hello_retail on both routes, {n + 1} of {retail}")
+        retail_s.append(with_retail_s())
+    outcome.add_series("lab ready with 20 hosts", "s", times_s)
+    outcome.add_series("lab ready with hello_retail", "s", retail_s)
+    outcome.figure("lab-ready", median_of(times_s, context.seed))
+    outcome.figure("lab-ready-retail", median_of(retail_s, context.seed) if retail_s else None, "not run")
+    return outcome

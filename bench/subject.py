@@ -1,0 +1,79 @@
+"""What every subject of the bench is: a function that measures one thing, and what it is given to do so.
+
+The subjects are named here as modules; one is imported only in the process that runs it, so that what
+one leaves behind in memory cannot weigh on the next.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.budgets import BUDGETS
+from bench.outcome import Outcome
+from testbed.errors import UsageError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`expected_s`: how long it takes in full and with --quick; `extra`: only when named or with --all."""
+
+    name: str
+    module: str
+    what: str
+    expected_s: tuple[float, float]
+    extra: bool = False
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        return tuple(budget.name for budget in BUDGETS if budget.subject == self.name)
+
+    def function(self) -> Callable[[Context], Outcome]:
+        run: Callable[[Context], Outcome] = importlib.import_module(self.module).run
+        return run
+
+
+@dataclass(frozen=True)
+class Context:
+    """How much to measure, with which seed, and where to say how far it is (a share of the whole, 0..1).
+
+    `profile_folder` is set in a pass that is only there to be profiled; its figures mean nothing.
+    """
+
+    quick: bool
+    seed: int
+    progress: Callable[[float, str], None]
+    profile_folder: Path | None = None
+
+    def count(self, full: int, quick: int) -> int:
+        """How many: a profiled pass takes the small number too."""
+        return quick if self.quick else full
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    subject.name: subject
+    for subject in (
+        Subject("generator", "bench.generator", "the flow generator as the cluster grows", (45, 2)),
+        Subject("start", "bench.start", "until a lab is ready", (30, 6)),
+        Subject("sandboxes", "bench.sandboxes", "one more sandbox in a running lab", (45, 6)),
+        Subject("changes", "bench.changes", "from an event to every switch's barrier", (35, 8)),
+        Subject("pipeline", "bench.pipeline", "the pipeline against plain forwarding", (25, 8)),
+        Subject("gateway", "bench.gateway", "the gateway beside HAProxy", (280, 8)),
+    )
+}
+
+
+def chosen(names: tuple[str, ...], *, everything: bool) -> list[Subject]:
+    """The subjects to run, in their own order. UsageError names one that does not exist."""
+    unknown = [name for name in names if name not in SUBJECTS]
+    if unknown:
+        raise UsageError(f"bench has no subject {unknown[0]!r}; it has {', '.join(SUBJECTS)}")
+    return [
+        subject
+        for subject in SUBJECTS.values()
+        if subject.name in names or (not names and (everything or not subject.extra))
+    ]
