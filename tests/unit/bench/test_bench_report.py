@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from bench_results import result
 
 from bench import report
 from bench.budgets import BUDGETS
 from bench.outcome import Estimate, Outcome
 from testbed.errors import UsageError
-from tests.unit.bench.bench_results import result
 
 
 def write(folder: Path, subject: str, outcome: Outcome, *, quick: bool = False) -> None:
