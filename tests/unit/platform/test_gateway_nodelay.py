@@ -13,6 +13,7 @@ import uvloop
 
 from testbed.model import ClusterState, Function, Instance, Phase
 from testbed.platform.gateway_dispatch import Gateway, Limits
+from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_server import Downstream
 from testbed.platform.gateway_services import Services, Upstream
 from testbed.platform.gateway_upstream import Pool
@@ -38,7 +39,7 @@ async def both_ends() -> tuple[bytes, bool, bool]:
     instance = Instance("f.ns.1", "ns", "f", 2, "10.202.0.1", phase=Phase.READY)
     services.update(ClusterState(functions={deployed.full_name: deployed}, instances={instance.id: instance}))
     provider = Upstream(Pool("127.0.0.1", 1, pooled=True, max_idle=8, idle_timeout_s=60))
-    gateway = Gateway(services, provider, Limits(), None, "ns")
+    gateway = Gateway(services, provider, Provider("127.0.0.1", 1), Limits(), None, "ns")
     server = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"GET /function/f HTTP/1.1\r\nHost: g\r\n\r\n")
