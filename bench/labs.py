@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from bench.subject import CHECKOUT
-from testbed import stack
+from testbed import addressing, stack
 from testbed.errors import LabError
 from testbed.model import Application, ClusterState, Instance
 from testbed.network.lab import Lab
@@ -17,6 +19,8 @@ from testbed.network.namespace import call_within
 from testbed.platform.bringup import start_lab
 
 T = TypeVar("T")
+HEALTH = "/_/health"
+CALL_TIMEOUT_S = 5.0
 CHAIN = CHECKOUT / "functions" / "chain" / "stack.yaml"
 
 
@@ -49,6 +53,21 @@ def in_host(lab: Lab, host: str, function: Callable[[], T]) -> T:
         return call_within(namespace, function)
     finally:
         os.close(namespace)
+
+
+def call_ms(address: str, path: str = HEALTH, local_port: int = 0, timeout_s: float = CALL_TIMEOUT_S) -> float:
+    """One call on a new connection, until the answer is whole, in ms; OSError when there is none, or not 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n".encode()
+    started = time.perf_counter()
+    target = (address, addressing.FUNCTION_PORT)
+    with socket.create_connection(target, timeout=timeout_s, source_address=("", local_port)) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise OSError(f"{address}{path} answered {answer[:60]!r}")
+    return 1000 * (time.perf_counter() - started)
 
 
 def component_pid(lab: Lab, name: str) -> int:

@@ -7,9 +7,7 @@ round asks both ways, in random order, with as many calls; the round is the unit
 from __future__ import annotations
 
 import random
-import socket
 import subprocess
-import time
 from statistics import median
 
 from bench import labs
@@ -25,7 +23,6 @@ PLAIN_PRIORITY = 300
 """Above every row of the pipeline's first table."""
 PIPELINE_PORTS, PLAIN_PORTS, PORTS_MASK = 0x4000, 0x8000, 0xC000
 """First local ports of the two kinds of call: answers look alike otherwise, and only some may pass conntrack by."""
-REQUEST = b"GET /_/health HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"
 
 
 def add_plain_rows(lab: Lab, a: Instance, b: Instance) -> None:
@@ -40,17 +37,6 @@ def add_plain_rows(lab: Lab, a: Instance, b: Instance) -> None:
         subprocess.run(lab.command(f"node{a.node}", [*command, "add-flow", f"s{a.node}", row]), check=True)
 
 
-def call_ms(address: str, local_port: int) -> float:
-    """One call on a new connection from a local port, until the answer is whole. Raises OSError."""
-    started = time.perf_counter()
-    target = (address, addressing.FUNCTION_PORT)
-    with socket.create_connection(target, timeout=5, source_address=("", local_port)) as connection:
-        connection.sendall(REQUEST)
-        while connection.recv(65536):
-            pass
-    return 1000 * (time.perf_counter() - started)
-
-
 def rounds(context: Context, vip: str, eip: str) -> list[dict[str, float]]:
     """Each round's median in ms by way."""
     count, calls = context.count(60, 3), context.count(25, 4)
@@ -61,7 +47,7 @@ def rounds(context: Context, vip: str, eip: str) -> list[dict[str, float]]:
         for _ in range(calls):
             for way in rng.sample(list(times), 2):
                 address, first_port = (vip, PIPELINE_PORTS) if way == "pipeline" else (eip, PLAIN_PORTS)
-                times[way].append(call_ms(address, first_port + used))
+                times[way].append(labs.call_ms(address, local_port=first_port + used))
             used += 1
         measured.append({way: median(values) for way, values in times.items()})
     return measured

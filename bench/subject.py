@@ -62,7 +62,12 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("sandboxes", "bench.sandboxes", "one more sandbox in a running lab", (45, 6)),
         Subject("changes", "bench.changes", "from an event to every switch's barrier", (35, 8)),
         Subject("pipeline", "bench.pipeline", "the pipeline against plain forwarding", (25, 8)),
+        Subject("activation", "bench.activation", "from no instance to the first answer", (120, 12)),
+        Subject("flood", "bench.flood", "another tenant under a flood of packets for the controller", (50, 12)),
+        Subject("streams", "bench.streams", "a large upload and idle connections", (60, 6)),
         Subject("gateway", "bench.gateway", "the gateway beside HAProxy", (280, 8)),
+        Subject("experiment", "bench.experiment", "`experiment` with no argument", (360, 60), extra=True),
+        Subject("lab-kernel", "bench.lab_kernel", "the lab kernel", (120, 120), extra=True),
     )
 }
 

@@ -27,7 +27,7 @@ def test_verdicts(limit: float | None, measured: float | None, enough: bool, say
 
 
 def test_every_budget_has_a_subject_that_measures_it() -> None:
-    assert {budget.subject for budget in BUDGETS} >= set(SUBJECTS)
+    assert {budget.subject for budget in BUDGETS} == set(SUBJECTS)
     names = [budget.name for budget in BUDGETS]
     assert len(names) == len(set(names))
 
