@@ -18,9 +18,10 @@ from typing import Protocol
 
 import yaml
 
-from testbed import callees
+from testbed import callees, scaling_annotations
 from testbed.errors import StackError, UsageError
 from testbed.model import Application, FunctionSpec
+from testbed.scaling import PRESETS
 from testbed.yamlnodes import Scalar, YamlReader
 
 INGRESS_ANNOTATION = "directfaas/ingress"
@@ -235,6 +236,7 @@ def _function(
         reader.texts(keys["annotations"][1], f"annotations of function {name}") if "annotations" in keys else {}
     )
     _check_annotations(reader, name, annotations)
+    _check_scaling(reader, name, name_node, labels, annotations)
     spec = FunctionSpec(
         name,
         texts["lang"].text,
@@ -318,6 +320,21 @@ def _check_annotations(reader: YamlReader, name: str, annotations: Mapping[str, 
     node = annotations.get(NODE_ANNOTATION)
     if node and not re.fullmatch(r"\s*node\d+\s*(,\s*node\d+\s*)*", node.text):
         reader.fail(node.node, f'function {name}: {NODE_ANNOTATION} is "{node.text}"; write e.g. node2 or node2,node3')
+
+
+def _check_scaling(
+    reader: YamlReader, name: str, name_node: yaml.Node, labels: Mapping[str, Scalar], annotations: Mapping[str, Scalar]
+) -> None:
+    """Settings of the scaler; what they mean does not depend on its preset."""
+
+    def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
+        return {key: value.text for key, value in values.items()}
+
+    try:
+        scaling_annotations.read(name, texts(labels), texts(annotations), PRESETS["keda"])
+    except scaling_annotations.ScalingError as error:
+        said = {**labels, **annotations}.get(error.key)
+        reader.fail(said.node if said else name_node, str(error))
 
 
 def _check_graph(reader: YamlReader, functions: Sequence[_Read]) -> None:

@@ -12,6 +12,7 @@ from testbed.commands.common import datapath_option, lab_option
 from testbed.errors import LabError
 from testbed.network.lab import Lab, check_machine
 from testbed.platform.bringup import start_lab
+from testbed.scaling import PRESETS
 
 DEFAULT_PORT = 8080
 
@@ -26,11 +27,15 @@ DEFAULT_PORT = 8080
 )
 @click.option("--gateway-upstream", type=click.Choice(["pooled", "per-call"]), default="pooled", show_default=True,
               help="How the gateway connects to functions.")  # fmt: skip
+@click.option("--scaler", type=click.Choice(["on", "dry-run", "off"]), default="on", show_default=True,
+              help="Whether instances are scaled; dry-run only says what would be done.")  # fmt: skip
+@click.option("--scaler-preset", type=click.Choice(sorted(PRESETS)), default="lab", show_default=True,
+              help="The scaler's defaults: short periods, or KEDA's own.")  # fmt: skip
 @click.option("--detach", "-d", is_flag=True, help="Leave the lab running and return.")
 @click.option("--ready-fd", type=int, hidden=True)
 def command(
     lab_name: str, datapath: str | None, delay_ms: float, nodes: int, port: int, gateway_upstream: str,
-    detach: bool, ready_fd: int | None,
+    scaler: str, scaler_preset: str, detach: bool, ready_fd: int | None,
 ) -> None:  # fmt: skip
     """Start a lab: three nodes, trunks, controller, apiserver and gateway.
 
@@ -45,7 +50,7 @@ def command(
         return
     with start_lab(
         name=lab_name, datapath=datapath, gateway_port=port, nodes=nodes, delay_ms=delay_ms,
-        gateway_environment={"gateway_upstream": gateway_upstream},
+        gateway_environment={"gateway_upstream": gateway_upstream}, scaler=scaler, scaler_preset=scaler_preset,
     ) as lab:  # fmt: skip
         click.echo(introduction(lab))
         if ready_fd is None:

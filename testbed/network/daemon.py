@@ -30,7 +30,10 @@ CONTROLLER_START_S = 30.0
 
 @dataclass(frozen=True)
 class LabConfig:
-    """What the runner tells the daemon. `listen_fd`: the host's listening socket for the gateway."""
+    """What the runner tells the daemon. `listen_fd`: the host's listening socket for the gateway.
+
+    `scaler` is on, dry-run or off.
+    """
 
     name: str
     state_folder: Path
@@ -39,6 +42,8 @@ class LabConfig:
     listen_fd: int | None
     gateway_environment: dict[str, str]
     delay_ms: float
+    scaler: str
+    scaler_preset: str
 
     @classmethod
     def load(cls, path: Path) -> LabConfig:

@@ -67,10 +67,13 @@ class Lab:
         nodes: int = 3,
         delay_ms: float = 0.0,
         gateway_environment: Mapping[str, str] | None = None,
+        scaler: str = "on",
+        scaler_preset: str = "lab",
     ) -> Lab:
         """Start a lab and wait until its cluster stands.
 
         `gateway_port` is the port of this machine's loopback that the gateway serves (0: any free one).
+        `scaler` is on, dry-run or off; `scaler_preset` one of testbed.scaling.PRESETS.
         Raises UsageError, EnvironmentProblem or LabError; nothing is left behind then.
         """
         chosen = check_startable(name, datapath)
@@ -86,6 +89,8 @@ class Lab:
                     "listen_fd": listener.fileno(),
                     "gateway_environment": dict(gateway_environment or {}),
                     "delay_ms": delay_ms,
+                    "scaler": scaler,
+                    "scaler_preset": scaler_preset,
                 }
                 holder.launch(config, listener.fileno())
             lab = cls(name, holder.init_pid, port, chosen)

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class PlatformProcesses:
-    """Starts apiserver, controller, node agents and gateway under the supervisor."""
+    """Starts apiserver, controller, node agents, scaler and gateway under the supervisor."""
 
     def __init__(self, config: LabConfig, supervisor: Supervisor, hosts: list[Host]) -> None:
         self._config = config
@@ -40,7 +40,7 @@ class PlatformProcesses:
         self._make_credentials()
 
     def start_control_plane(self) -> None:
-        """Controller, apiserver and node agents: they wait for each other by themselves."""
+        """Controller, apiserver, node agents and scaler: they wait for each other by themselves."""
         listen = f"{addressing.CONTROL_PLANE_IP}:{addressing.APISERVER_PORT}"
         self._start(
             "controller", "controllers.launcher",
@@ -57,6 +57,14 @@ class PlatformProcesses:
                 "--node", str(node), "--apiserver", addressing.APISERVER_URL,
                 "--controller", addressing.CONTROLLER_URL, "--lab-socket", str(self._state / "lab.sock"),
                 "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),
+            )  # fmt: skip
+
+        if self._config.scaler != "off":
+            dry_run = ("--dry-run",) if self._config.scaler == "dry-run" else ()
+            self._start(
+                "scaler", "testbed.platform.scaler",
+                "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
+                "--preset", self._config.scaler_preset, *dry_run,
             )  # fmt: skip
 
     def start_gateway(self, host_pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Starts a lab and waits until its control plane answers: apiserver, controller with every switch, gateway."""
+"""Starts a lab and waits until its control plane answers: apiserver, controller with every switch, gateway, scaler."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ def await_control_plane(lab: Lab, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
     """Wait until every part of the control plane answers. LabError names the one that does not."""
     deadline = time.monotonic() + timeout_s
     namespace = lab.client.netns("root")
+    scaled = "scaler" in lab.client.status()["components"]
     try:
         while True:
             silent = call_within(namespace, _first_silent_part) or _silent_gateway(lab)
+            if silent is None and scaled:
+                silent = call_within(namespace, _silent_scaler)
             if silent is None:
                 return
             if time.monotonic() > deadline:
@@ -57,6 +60,10 @@ def _first_silent_part() -> str | None:
 
 def _silent_gateway(lab: Lab) -> str | None:
     return "gateway" if _get(f"{lab.gateway_url}/healthz") is None else None
+
+
+def _silent_scaler() -> str | None:
+    return "scaler" if _get(f"{addressing.SCALER_URL}/healthz") is None else None
 
 
 def _get(url: str) -> requests.Response | None:

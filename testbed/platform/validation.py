@@ -14,13 +14,13 @@ from testbed.errors import UsageError
 from testbed.model import ClusterState, Route
 from testbed.platform import rewrite
 from testbed.platform.scheduler import allowed_nodes
+from testbed.scaling import MAX_REPLICAS, PRESETS
+from testbed.scaling_annotations import read as read_scaling
 from testbed.stack import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
 
 ROUTE_ANNOTATION = "directfaas/route"
 MIN_SCALE_LABEL = "com.openfaas.scale.min"
 MAX_SCALE_LABEL = "com.openfaas.scale.max"
-MAX_REPLICAS = 200
-"""More instances of one function than this are taken for a slip of the pen."""
 
 _ECHOED = ("envProcess", "constraints", "secrets", "limits", "requests", "readOnlyRootFilesystem")
 
@@ -62,7 +62,7 @@ def function_request(body: Mapping[str, Any], default_namespace: str) -> Functio
         annotations,
         ingress=_ingress(name, annotations),
         calls=_calls(name, annotations),
-        min_replicas=_scale_label(name, labels),
+        min_replicas=_scale_label(name, labels, annotations),
         extra=extra,
     )
 
@@ -156,7 +156,8 @@ def _calls(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
     return calls
 
 
-def _scale_label(name: str, labels: Mapping[str, str]) -> int:
+def _scale_label(name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> int:
+    """The replicas to begin with; all that says how to scale is checked."""
     for label in (MIN_SCALE_LABEL, MAX_SCALE_LABEL):
         value = labels.get(label, "1")
         if not re.fullmatch(r"\d{1,9}", value):
@@ -166,4 +167,5 @@ def _scale_label(name: str, labels: Mapping[str, str]) -> int:
         raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is {smallest}; at most {MAX_REPLICAS} can run")
     if MAX_SCALE_LABEL in labels and smallest > int(labels[MAX_SCALE_LABEL]):
         raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is greater than its {MAX_SCALE_LABEL}")
+    read_scaling(name, labels, annotations, PRESETS["keda"])  # what is a mistake does not depend on the preset
     return smallest
