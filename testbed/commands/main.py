@@ -26,6 +26,7 @@ VERBS = {
     "exec": "run a command in a host or a node",
     "link": "show and change the trunks between nodes",
     "capture": "record packets at a switch port",
+    "chaos": "give a running lab a fault and see it recover",
     "flows": "show the flow tables, with what each row is for",
     "shell": "open Mininet's command line on a running lab",
     "doctor": "say what this machine can run, and try it",

@@ -55,7 +55,11 @@ class LabClient:
 
     def restart(self, component: str, environment: Mapping[str, str] | None = None) -> None:
         """Restart a component ("gateway", "controller", "s2", …) with additions to its environment."""
-        self._ask("restart", component=component, environment=dict(environment or {}))
+        self._ask("restart", name=component, environment=dict(environment or {}))
+
+    def keep_away(self, name: str, seconds: float) -> None:
+        """End a component; the lab starts it again so many seconds later, or when it is restarted before."""
+        self._ask("keep_away", name=name, seconds=seconds)
 
     def _ask(self, operation: str, **arguments: Any) -> Any:
         return self._call(operation, **arguments)[0]

@@ -128,8 +128,8 @@ class Daemon:
             case "set_link":
                 cluster.set_link(arguments["a"], arguments["b"], arguments["settings"])
                 return None, ()
-            case "restart":
-                self.supervisor.restart(arguments["component"], arguments["environment"])
+            case "restart" | "keep_away":
+                getattr(self.supervisor, operation)(**arguments)
                 return None, ()
             case "delete_host" | "hosts" | "pid" | "links":
                 return getattr(cluster, operation)(**arguments), ()

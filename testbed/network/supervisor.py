@@ -45,6 +45,7 @@ class Supervised:
         self._log = logs / f"{spec.name}.out"
         self._folder = folder
         self._wake = threading.Event()
+        self._away_until_s = 0.0
         self._started = threading.Event()
         threading.Thread(target=self._keep, name=f"keep-{spec.name}", daemon=True).start()
         self._started.wait()
@@ -54,15 +55,16 @@ class Supervised:
         merged = {**self.spec.environment, **environment}
         self.spec = replace(self.spec, environment=merged)
         before = self.process
+        self._away_until_s = 0.0
         self._wake.set()
-        if before is not None and before.poll() is None:
-            before.terminate()
-            try:
-                before.wait(5)
-            except subprocess.TimeoutExpired:
-                before.kill()
+        _end(before)
         while self.process is before:
             time.sleep(0.005)
+
+    def keep_away(self, seconds: float) -> None:
+        """End the process and start it again so many seconds from now, or when it is restarted before."""
+        self._away_until_s = time.monotonic() + seconds
+        _end(self.process)
 
     def describe(self) -> dict[str, Any]:
         process = self.process
@@ -80,7 +82,7 @@ class Supervised:
             self.restarts += 1
             lived_s = time.monotonic() - started
             pause_s = FIRST_PAUSE_S if lived_s > HEALTHY_AFTER_S else min(pause_s * 2, LONGEST_PAUSE_S)
-            self._wake.wait(pause_s)
+            self._wake.wait(max(pause_s, self._away_until_s - time.monotonic()))
             self._wake.clear()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -95,6 +97,15 @@ class Supervised:
                 cwd=self._folder,
                 start_new_session=True,
             )
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None and process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 class Supervisor:
@@ -113,6 +124,9 @@ class Supervisor:
 
     def restart(self, name: str, environment: Mapping[str, str]) -> None:
         self.named(name).restart(environment)
+
+    def keep_away(self, name: str, seconds: float) -> None:
+        self.named(name).keep_away(seconds)
 
     def named(self, name: str) -> Supervised:
         if name not in self._processes:
