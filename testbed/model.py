@@ -41,7 +41,8 @@ class FunctionSpec:
     """One function of a stack.yaml.
 
     `calls` are names of functions of the same application; `handler` is a folder; `fprocess`
-    replaces the template's command where it is not "".
+    replaces the template's command where it is not "". `limits` and `requests` are Kubernetes
+    quantities by "memory" and "cpu" (see `quantities`); `secrets` are names, never values.
     """
 
     name: str
@@ -54,6 +55,11 @@ class FunctionSpec:
     ingress: bool = False
     calls: tuple[str, ...] = ()
     fprocess: str = ""
+    secrets: tuple[str, ...] = ()
+    limits: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    read_only_root_filesystem: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,24 +79,29 @@ class Application:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A namespace: a tenant's deployment of an application."""
+    """A namespace: a tenant's deployment of an application.
+
+    `token_revision` changes with the token that callers by the gateway must present; 0 means that there is none.
+    """
 
     namespace: str
     route: Route = Route.GATEWAY
+    token_revision: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {"namespace": self.namespace, "route": self.route.value}
+        return {"namespace": self.namespace, "route": self.route.value, "token_revision": self.token_revision}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Deployment:
-        return cls(data["namespace"], Route(data["route"]))
+        return cls(data["namespace"], Route(data["route"]), data.get("token_revision", 0))
 
 
 @dataclass(frozen=True)
 class Function:
     """A deployed function. `id` and `vip` stay the same until it is removed.
 
-    `revision` counts the changes that running instances must be replaced for.
+    `revision` counts the changes that running instances must be replaced for. `secrets` are the names of
+    those it reads; `limits` as in `FunctionSpec`.
     """
 
     namespace: str
@@ -105,6 +116,8 @@ class Function:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     revision: int = 1
+    secrets: tuple[str, ...] = ()
+    limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -125,11 +138,13 @@ class Function:
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
             "revision": self.revision,
+            "secrets": list(self.secrets),
+            "limits": dict(self.limits),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Function:
-        return cls(**{**data, "calls": tuple(data["calls"])})
+        return cls(**{**data, "calls": tuple(data["calls"]), "secrets": tuple(data.get("secrets", ()))})
 
 
 @dataclass(frozen=True)

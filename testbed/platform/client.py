@@ -167,6 +167,11 @@ class Platform:
             "envVars": dict(spec.environment),
             "labels": dict(spec.labels),
             "annotations": {**spec.annotations, NODE_ANNOTATION: nodes},
+            "secrets": list(spec.secrets),
+            "limits": dict(spec.limits),
+            "requests": dict(spec.requests),
+            "constraints": list(spec.constraints),
+            "readOnlyRootFilesystem": spec.read_only_root_filesystem,
             **({"envProcess": spec.fprocess} if spec.fprocess else {}),
         }
         while True:

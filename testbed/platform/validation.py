@@ -6,10 +6,12 @@ Pure. It knows nothing of HTTP; every refusal is a UsageError, which the apiserv
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from testbed import quantities
 from testbed.errors import UsageError
 from testbed.model import ClusterState, Route
 from testbed.platform import rewrite
@@ -22,7 +24,13 @@ ROUTE_ANNOTATION = "directfaas/route"
 MIN_SCALE_LABEL = "com.openfaas.scale.min"
 MAX_SCALE_LABEL = "com.openfaas.scale.max"
 
-_ECHOED = ("envProcess", "constraints", "secrets", "limits", "requests", "readOnlyRootFilesystem")
+GATEWAY_TOKEN = "gateway-token"
+"""The secret that callers of a namespace's functions by the gateway must present, where there is one."""
+LARGEST_SECRET_BYTES = 1 << 20
+"""As in Kubernetes."""
+
+_SECRET_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_ECHOED = ("envProcess", "constraints", "requests", "readOnlyRootFilesystem")
 
 
 @dataclass(frozen=True)
@@ -38,21 +46,36 @@ class FunctionRequest:
     ingress: bool = False
     calls: tuple[str, ...] = ()
     min_replicas: int = 1
+    secrets: tuple[str, ...] = ()
+    limits: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class SecretRequest:
+    """A Secret of the faas-provider contract, read; `value` is base64. It has no repr: no traceback shows it."""
+
+    namespace: str
+    name: str
+    value: str
 
 
 def function_request(body: Mapping[str, Any], default_namespace: str) -> FunctionRequest:
     """Read a FunctionDeployment; raises UsageError."""
-    name = check_name(_text(body, "service"), "function")
-    namespace = check_name(_text(body, "namespace") or default_namespace, "namespace")
-    image = _text(body, "image")
+    name = check_name(text(body, "service"), "function")
+    namespace = check_name(text(body, "namespace") or default_namespace, "namespace")
+    image = text(body, "image")
     if not image:
         raise UsageError(f'function {name} has no image; give "image" a name')
     labels, annotations = _texts(body, "labels", name), _texts(body, "annotations", name)
     environment = _texts(body, "envVars", name)
+    resources = {key: _resources(body, key, name) for key in ("limits", "requests")}
+    _names(body, "constraints", name)
+    if not isinstance(body.get("readOnlyRootFilesystem") or False, bool):
+        raise UsageError(f'"readOnlyRootFilesystem" of function {name} must be true or false')
     extra = {key: body[key] for key in _ECHOED if body.get(key)}
     if "envProcess" in extra:
-        environment["fprocess"] = _text(body, "envProcess")
+        environment["fprocess"] = text(body, "envProcess")
     return FunctionRequest(
         namespace,
         name,
@@ -63,14 +86,19 @@ def function_request(body: Mapping[str, Any], default_namespace: str) -> Functio
         ingress=_ingress(name, annotations),
         calls=_calls(name, annotations),
         min_replicas=_scale_label(name, labels, annotations),
+        secrets=_names(body, "secrets", name),
+        limits=resources["limits"],
         extra=extra,
     )
 
 
-def check(request: FunctionRequest, state: ClusterState, build_of: Callable[[str], str]) -> None:
+def check(
+    request: FunctionRequest, state: ClusterState, build_of: Callable[[str], str], secrets: Collection[str] = ()
+) -> None:
     """Raise UsageError when the request cannot be deployed into `state`.
 
-    `build_of` answers with an image's build, "" when there is none.
+    `build_of` answers with an image's build, "" when there is none; `secrets` are the names of the
+    namespace's secrets.
     """
     if not build_of(request.image):
         raise UsageError(
@@ -80,6 +108,12 @@ def check(request: FunctionRequest, state: ClusterState, build_of: Callable[[str
         allowed_nodes(request.annotations.get(NODE_ANNOTATION, ""), state.nodes)
     except ValueError as error:
         raise UsageError(f"annotation {NODE_ANNOTATION} of function {request.name} is wrong: {error}") from None
+    unknown = [name for name in request.secrets if name not in secrets]
+    if unknown:
+        raise UsageError(
+            f"there is no secret {unknown[0]} in namespace {request.namespace}, which function {request.name} names; "
+            "create it first"
+        )
     rewrite.check(request.name, request.namespace, request.environment, request.calls, state.route(request.namespace))
     _check_graph(request, state)
 
@@ -92,6 +126,11 @@ def scale_request(body: Mapping[str, Any], name: str) -> int:
     return replicas
 
 
+def metadata_request(body: Mapping[str, Any], namespace: str) -> dict[str, dict[str, str]]:
+    """The labels and annotations that a namespace request brings; raises UsageError."""
+    return {key: _texts(body, key, namespace, "namespace") for key in ("labels", "annotations")}
+
+
 def route_request(body: Mapping[str, Any], namespace: str) -> Route:
     """The route that a namespace request asks for (gateway, when it does not say); raises UsageError."""
     annotations = body.get("annotations") or {}
@@ -99,6 +138,30 @@ def route_request(body: Mapping[str, Any], namespace: str) -> Route:
     if value not in [route.value for route in Route]:
         raise UsageError(f'annotation {ROUTE_ANNOTATION} of namespace {namespace} must be "direct" or "gateway"')
     return Route(value)
+
+
+def secret_name(body: Mapping[str, Any]) -> str:
+    """The name that a request about a secret gives; raises UsageError."""
+    name = text(body, "name")
+    if len(name) > 253 or not _SECRET_NAME.fullmatch(name):
+        raise UsageError(
+            f'"{name}" cannot name a secret; use lower-case letters, digits, "-" and ".", a letter or digit at '
+            "both ends"
+        )
+    return name
+
+
+def secret_request(body: Mapping[str, Any], namespace: str) -> SecretRequest:
+    """Read a Secret: `rawValue` (base64) if it is there, else `value`; raises UsageError that tells no value."""
+    name = secret_name(body)
+    raw = text(body, "rawValue")
+    try:
+        value = b64decode(raw, validate=True) if raw else text(body, "value").encode()
+    except ValueError:
+        raise UsageError(f"the value of secret {name} is not {'base64' if raw else 'UTF-8 text'}") from None
+    if len(value) > LARGEST_SECRET_BYTES:
+        raise UsageError(f"secret {name} is longer than {LARGEST_SECRET_BYTES} bytes")
+    return SecretRequest(namespace, name, b64encode(value).decode())
 
 
 def check_name(name: str, kind: str) -> str:
@@ -126,18 +189,35 @@ def _check_graph(request: FunctionRequest, state: ClusterState) -> None:
         )
 
 
-def _text(body: Mapping[str, Any], key: str) -> str:
+def text(body: Mapping[str, Any], key: str) -> str:
+    """A field's text, "" when it is not there; raises UsageError."""
     value = body.get(key) or ""
     if not isinstance(value, str):
         raise UsageError(f'"{key}" must be text')
     return value
 
 
-def _texts(body: Mapping[str, Any], key: str, name: str) -> dict[str, str]:
+def _texts(body: Mapping[str, Any], key: str, name: str, kind: str = "function") -> dict[str, str]:
     value = body.get(key) or {}
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-        raise UsageError(f'"{key}" of function {name} must map names to texts')
+        raise UsageError(f'"{key}" of {kind} {name} must map names to texts')
     return dict(value)
+
+
+def _names(body: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise UsageError(f'"{key}" of function {name} must be a list of texts')
+    return tuple(dict.fromkeys(value))
+
+
+def _resources(body: Mapping[str, Any], key: str, name: str) -> dict[str, str]:
+    found = {resource: value for resource, value in _texts(body, key, name).items() if value}
+    try:
+        quantities.parse_limits(found)
+    except UsageError as error:
+        raise UsageError(f"{key} of function {name} are wrong: {error}") from None
+    return found
 
 
 def _ingress(name: str, annotations: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def serve(folder: Path, scenario: Scenario) -> None:
 def test_a_function_lives_as_the_provider_contract_says(tmp_path: Path) -> None:
     async def scenario(client: Any) -> None:
         assert (await client.put("/system/functions", json=ONE)).status == 404
-        body = {**ONE, "limits": {"memory": "1Mi"}, "envProcess": "x", "envVars": {"A": "b"}}
+        body = {**ONE, "limits": {"memory": "64Mi"}, "envProcess": "x", "envVars": {"A": "b"}}
         assert (await client.post("/system/functions", json=body)).status == 202
         assert (await client.post("/system/functions", json=body)).status == 409
         assert (await client.put("/system/functions", json=body)).status == 202
@@ -70,7 +71,7 @@ def test_a_function_lives_as_the_provider_contract_says(tmp_path: Path) -> None:
             "envProcess": "x",
             "labels": {},
             "annotations": {"directfaas/ingress": "true"},
-            "limits": {"memory": "1Mi"},
+            "limits": {"memory": "64Mi"},
             "invocationCount": 0,
             "replicas": 1,
             "availableReplicas": 1,
@@ -78,7 +79,7 @@ def test_a_function_lives_as_the_provider_contract_says(tmp_path: Path) -> None:
         listed = await (await client.get("/system/functions?namespace=t")).json()
         assert [one["name"] for one in listed] == ["one"]
         assert await (await client.get("/system/functions")).json() == []
-        assert await (await client.get("/system/namespaces")).json() == ["t"]
+        assert await (await client.get("/system/namespaces")).json() == ["openfaas-fn", "t"]
         scale = {"serviceName": "one", "replicas": 3, "namespace": "t"}
         assert (await client.post("/system/scale-function/one", json=scale)).status == 202
         assert (await client.post("/system/scale-function/two", json=scale)).status == 404
@@ -155,6 +156,35 @@ def test_health_and_info(tmp_path: Path) -> None:
         assert (await client.get("/healthz")).status == 200
         assert (await client.head("/healthz")).status == 200
         assert (await (await client.get("/system/info")).json())["orchestration"] == "mininet"
+
+    serve(tmp_path, scenario)
+
+
+def test_an_agent_is_given_secrets_and_gives_the_times_of_a_start(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        unknown = await client.post("/system/functions", json={**ONE, "secrets": ["db"]})
+        assert (unknown.status, await unknown.text()) == (
+            400,
+            "there is no secret db in namespace t, which function one names; create it first\n",
+        )
+        await client.post("/system/secrets", json={"name": "db", "namespace": "t", "value": "hunter2"})
+        await client.post("/system/secrets", json={"name": "gateway-token", "namespace": "t", "rawValue": "YQ=="})
+        assert (await client.post("/system/functions", json={**ONE, "secrets": ["db"]})).status == 202
+        assert await (await client.get("/instances/one.t.1/secrets")).json() == {"db": "aHVudGVyMg=="}
+        assert await (await client.get("/tokens")).json() == {"t": sha256(b"a").hexdigest()}
+        report = {"phase": "Pending", "timings": {"sandbox_ns": 7}}
+        assert (await client.put("/instances/one.t.1/phase", json=report)).status == 204
+        again = {"phase": "Ready", "timings": {"sandbox_ns": 8, "ready_ns": 9}}
+        assert (await client.put("/instances/one.t.1/phase", json=again)).status == 204
+        wrong = await client.put("/instances/one.t.1/phase", json={"phase": "Ready", "timings": {"ready_ns": "9"}})
+        assert wrong.status == 400
+        instance = await (await client.get("/instances/one.t.1")).json()
+        timings = instance.pop("timings")
+        assert 0 < timings.pop("decided_ns") < time.monotonic_ns()
+        assert timings == {"sandbox_ns": 7, "ready_ns": 9}
+        assert instance == (await (await client.get("/state")).json())["instances"][0]
+        for path in ("/instances/one.t.9", "/instances/one.t.9/secrets"):
+            assert (await client.get(path)).status == 404
 
     serve(tmp_path, scenario)
 

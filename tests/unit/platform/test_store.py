@@ -246,7 +246,7 @@ def test_a_change_that_cannot_be_written_did_not_happen(store: Store, tmp_path: 
     store.create_function(request(), "b1")
     before = store.state
     other = sqlite3.connect(tmp_path / "db")
-    other.execute("DROP TABLE counters")
+    other.execute("DROP TABLE documents")
     other.commit()
     with pytest.raises(PlatformError, match="the apiserver cannot write its database"):
         store.scale_function("one.t", 3)

@@ -35,13 +35,14 @@ def test_a_deployment_is_read() -> None:
             "envProcess": "python x.py",
             "envVars": {"A": f"{URL}/two"},
             "labels": {"com.openfaas.scale.min": "0", "com.openfaas.scale.max": "500"},
-            "limits": {"memory": "1Mi"},
+            "limits": {"memory": "64Mi"},
             **annotated(ingress="true", calls="two, three", node="node3"),
         }
     )
     assert (request.ingress, request.calls, request.min_replicas) == (True, ("two", "three"), 0)
     assert request.environment == {"A": f"{URL}/two", "fprocess": "python x.py"}
-    assert request.extra == {"envProcess": "python x.py", "limits": {"memory": "1Mi"}}
+    assert request.extra == {"envProcess": "python x.py"}
+    assert request.limits == {"memory": "64Mi"}
 
 
 def test_without_a_namespace_the_default_one_is_meant() -> None:

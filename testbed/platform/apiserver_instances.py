@@ -1,0 +1,66 @@
+"""The apiserver's routes for node agents: an instance's phase, timings, secrets, removal. No gateway proxies them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from testbed.errors import UsageError
+from testbed.model import Instance, Phase
+from testbed.platform.apiserver_http import body_of
+from testbed.platform.store import NotFound, Store
+
+_TIMING = re.compile(r"[a-z][a-z_]{0,30}_ns")
+
+
+class InstanceRoutes:
+    """/instances/{id} and what is under it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/instances/{id}", self._get, allow_head=False),
+            web.get("/instances/{id}/secrets", self._secrets, allow_head=False),
+            web.put("/instances/{id}/phase", self._set_phase),
+            web.delete("/instances/{id}", self._delete),
+        ]
+
+    async def _get(self, request: web.Request) -> web.Response:
+        """The instance and the times of its start (monotonic ns, one clock for the whole machine)."""
+        instance = self._instance(request)
+        return web.json_response({**instance.to_json(), "timings": self._store.timings(instance.id)})
+
+    async def _secrets(self, request: web.Request) -> web.Response:
+        function = self._store.state.functions[self._instance(request).function_name]
+        return web.json_response(self._store.secrets.of_function(function))
+
+    async def _set_phase(self, request: web.Request) -> web.Response:
+        body = await body_of(request)
+        value = body.get("phase")
+        if value not in [phase.value for phase in Phase]:
+            raise UsageError(f'"phase" must be one of {", ".join(phase.value for phase in Phase)}, not "{value}"')
+        self._store.set_phase(request.match_info["id"], Phase(value), _timings(body.get("timings") or {}))
+        return web.Response(status=204)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._store.delete_instance(request.match_info["id"])
+        return web.Response(status=204)
+
+    def _instance(self, request: web.Request) -> Instance:
+        instance = self._store.state.instances.get(request.match_info["id"])
+        if instance is None:
+            raise NotFound(f"there is no instance {request.match_info['id']}")
+        return instance
+
+
+def _timings(value: Any) -> dict[str, int]:
+    good = isinstance(value, dict) and all(
+        _TIMING.fullmatch(name) and type(at) is int and at >= 0 for name, at in value.items()
+    )
+    if not good:
+        raise UsageError('"timings" must map names such as ready_ns to monotonic nanoseconds')
+    return dict(value)

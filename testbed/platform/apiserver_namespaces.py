@@ -1,0 +1,66 @@
+"""The apiserver's routes for namespaces: list, and make, change, read and remove one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from testbed.model import Deployment
+from testbed.platform import validation
+from testbed.platform.apiserver_http import body_of
+from testbed.platform.store import NotFound, Store
+
+
+class NamespaceRoutes:
+    """/system/namespaces and /system/namespace/{name}. The default namespace is there even before it holds anything."""
+
+    def __init__(self, store: Store, default_namespace: str) -> None:
+        self._store = store
+        self._default_namespace = default_namespace
+
+    def routes(self) -> list[web.RouteDef]:
+        path = "/system/namespace/{name:[-a-zA-Z_0-9.]*}"  # a POST may leave the name to the body, as faas-cli does
+        return [
+            web.get("/system/namespaces", self._list, allow_head=False),
+            web.get(path, self._get, allow_head=False),
+            web.post(path, self._create),
+            web.put(path, self._update),
+            web.delete(path, self._delete),
+        ]
+
+    async def _list(self, _: web.Request) -> web.Response:
+        return web.json_response(sorted({self._default_namespace, *self._store.state.deployments}))
+
+    async def _get(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        deployment = self._store.state.deployments.get(name)
+        if deployment is None:
+            if name != self._default_namespace:
+                raise NotFound(f"there is no namespace {name}")
+            deployment = Deployment(name)
+        metadata = self._store.metadata(name)
+        annotations = {**metadata.get("annotations", {}), validation.ROUTE_ANNOTATION: deployment.route.value}
+        return web.json_response({"name": name, "annotations": annotations, "labels": metadata.get("labels", {})})
+
+    async def _create(self, request: web.Request) -> web.Response:
+        await self._put(request, create=True)
+        return web.Response(status=201)
+
+    async def _update(self, request: web.Request) -> web.Response:
+        await self._put(request, create=False)
+        return web.Response(status=202)
+
+    async def _put(self, request: web.Request, *, create: bool) -> None:
+        body = await body_of(request)
+        name = validation.check_name(self._name(request, body), "namespace")
+        route = validation.route_request(body, name)
+        self._store.put_namespace(name, route, validation.metadata_request(body, name), create=create)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._store.remove_namespace(self._name(request, await body_of(request)))
+        return web.Response(status=202)
+
+    def _name(self, request: web.Request, body: Mapping[str, Any]) -> str:
+        return request.match_info["name"] or validation.text(body, "name")

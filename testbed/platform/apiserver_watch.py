@@ -1,0 +1,98 @@
+"""The apiserver's routes that publish the cluster state: `GET /state` once, `GET /watch` for ever.
+
+A watcher is sent from the one history there is, a piece at a time, when it has taken the piece before: a
+slow one costs no memory and holds up nobody. One that falls behind what is kept gets a snapshot; one that
+takes nothing for a while is cut off and may come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from testbed.errors import UsageError
+from testbed.platform.apiserver_http import NDJSON, Handler, lines_of
+from testbed.platform.store import Store
+
+HEARTBEAT_S = 5.0
+STUCK_AFTER_S = 30.0
+PIECE_EVENTS = 200
+
+
+class WatchRoutes:
+    """/state and /watch; `announce` is the middleware that wakes watchers after a change."""
+
+    def __init__(self, store: Store, heartbeat_s: float = HEARTBEAT_S, stuck_after_s: float = STUCK_AFTER_S) -> None:
+        self._store = store
+        self._heartbeat_s = heartbeat_s
+        self._stuck_after_s = stuck_after_s
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/state", self._state, allow_head=False),
+            web.get("/watch", self._watch, allow_head=False),
+        ]
+
+    def stop(self) -> None:
+        """End every stream."""
+        self._stopping = True
+        self._changed.set()
+
+    @web.middleware
+    async def announce(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Wake the watchers when the request has changed something."""
+        before = self._store.state.version
+        try:
+            return await handler(request)
+        finally:
+            if self._store.state.version != before:
+                self._changed.set()
+                self._changed = asyncio.Event()
+
+    async def _state(self, _: web.Request) -> web.Response:
+        return web.json_response(self._store.state.to_json())
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """NDJSON: a snapshot unless `since` can be continued from, then events and heartbeats, without end."""
+        since = request.query.get("since", "-1")
+        if not since.lstrip("-").isdigit():
+            raise UsageError(f'"since" must be a version number, not "{since}"')
+        version = int(since)
+        response = web.StreamResponse(headers=NDJSON)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the watcher has gone
+            while not self._stopping:
+                changed = self._changed
+                news, version = self._news(version)
+                if news:
+                    await self._send(request, response, news)
+                    continue  # there may be more by now
+                try:
+                    await asyncio.wait_for(changed.wait(), self._heartbeat_s)
+                except TimeoutError:
+                    await self._send(request, response, [{"type": "HEARTBEAT", "version": version}])
+        return response
+
+    def _news(self, version: int) -> tuple[list[Mapping[str, Any]], int]:
+        """The next piece of what happened after `version` (-1: everything), and the version it leads to."""
+        events = self._store.events_since(version)
+        if events is None:
+            state = self._store.state
+            return [{"type": "SNAPSHOT", "version": state.version, "object": state.to_json()}], state.version
+        piece = events[:PIECE_EVENTS]
+        return list(piece), piece[-1]["version"] if piece else version
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, events: list[Mapping[str, Any]]) -> None:
+        """Send and wait until the watcher takes it; ConnectionError when it does not or has gone."""
+        try:
+            await asyncio.wait_for(response.write(lines_of(events)), self._stuck_after_s)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError from None
