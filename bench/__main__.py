@@ -79,7 +79,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="which to run; `report` makes the document")
     parser.add_argument("--quick", action="store_true", help="tiny counts: whether it runs, not how fast")
     parser.add_argument("--all", action="store_true", help="the slow subjects too")
-    parser.add_argument("--profile", action="store_true", help="a second, short pass under cProfile")
+    parser.add_argument(
+        "--profile", action="store_true", help="then a second pass under cProfile, whose times do not count"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--seed", type=int, default=1, help="decides every random order")
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="what `report` writes its tables into")

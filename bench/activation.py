@@ -92,9 +92,7 @@ def measure(context: Context, lab: Lab, outcome: Outcome) -> dict[str, list[Cold
     calls: dict[str, list[ColdCall]] = {way.name: [] for way in ways}
     count = context.count(40, 2)
     rng = random.Random(context.seed)
-    path = context.profile_folder and context.profile_folder / "activation.controller.prof"
-    with profiling.component(lab, "controller", path):
-        platform.wait_ready()
+    with profiling.controller(context, lab, platform, "activation"):
         for n in range(count):
             context.progress(0.1 + 0.9 * n / count, f"cold calls, {n + 1} of {count}")
             for way in rng.sample(ways, len(ways)):

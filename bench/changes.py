@@ -46,9 +46,7 @@ def measure(context: Context, lab: Lab, outcome: Outcome) -> None:
     platform = Platform(lab)
     platform.deploy(labs.chain(2), NAMESPACE, Route.DIRECT, "node2")
     instance = labs.instance_of(platform.state(), "chain-2", NAMESPACE)
-    path = context.profile_folder and context.profile_folder / "changes.controller.prof"
-    with profiling.component(lab, "controller", path):
-        platform.wait_ready()
+    with profiling.controller(context, lab, platform, "changes"):
         before = platform.state().version
         count = context.count(400, 10)
         change(context, instance.id, count)

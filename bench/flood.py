@@ -60,16 +60,19 @@ def calls(vip: str, duration_s: float, window: Window) -> None:
         time.sleep(GAP_S)
 
 
-class Scene:
-    """Both tenants deployed, and the processes whose CPU time counts."""
+def deploy(platform: Platform) -> None:
+    """Both tenants; the flooding one's second function goes to zero."""
+    platform.deploy(labs.chain(2), OTHER, Route.DIRECT, "node2")
+    platform.deploy(culprit(), CULPRIT, Route.DIRECT, "node2")
+    platform.scale("chain-2", CULPRIT, 0)
+    platform.wait_ready(namespace=CULPRIT)
 
-    def __init__(self, lab: Lab) -> None:
+
+class Scene:
+    """Who calls what, and the processes whose CPU time counts."""
+
+    def __init__(self, lab: Lab, platform: Platform) -> None:
         self._lab = lab
-        platform = Platform(lab)
-        platform.deploy(labs.chain(2), OTHER, Route.DIRECT, "node2")
-        platform.deploy(culprit(), CULPRIT, Route.DIRECT, "node2")
-        platform.scale("chain-2", CULPRIT, 0)
-        platform.wait_ready(namespace=CULPRIT)
         state = platform.state()
         self._flooder = labs.instance_of(state, "chain-1", CULPRIT).id
         self._caller = labs.instance_of(state, "chain-1", OTHER).id
@@ -100,11 +103,10 @@ def run(context: Context) -> Outcome:
     windows: dict[bool, list[Window]] = {False: [], True: []}
     with labs.fresh_lab() as lab:
         outcome = Outcome(datapath=lab.datapath, facts={"flood, first packets a second": RATE_PER_S})
-        path = context.profile_folder and context.profile_folder / "flood.controller.prof"
-        scene = Scene(lab)
-        with profiling.component(lab, "controller", path):
-            if path is not None:
-                scene = Scene(lab)
+        platform = Platform(lab)
+        deploy(platform)
+        with profiling.controller(context, lab, platform, "flood"):
+            scene = Scene(lab, platform)
             for n in range(rounds):
                 context.progress(0.15 + 0.85 * n / rounds, f"round {n + 1} of {rounds}")
                 for flooded in (n % 2 == 0, n % 2 == 1):

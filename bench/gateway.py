@@ -113,6 +113,8 @@ def run(context: Context) -> Outcome:
     outcome = Outcome(facts={"stall_window_ms": list(STALL_MS), "rate_per_s": RATE_PER_S, "sizes": list(SIZES)})
     todo = list(cells(context))
     judged: list[Judged] = []
+    gc.collect()
+    gc.freeze()  # so that collections between cells are quick
     for upstream, group in itertools.groupby(todo, key=lambda cell: cell.upstream):
         with rig(upstream, secured=servers.has_tokens(), profile_folder=context.profile_folder) as running:
             for cell in group:
@@ -138,7 +140,6 @@ def measure(cell: Cell, running: Rig, seed: int) -> list[Round]:
         "hot": lambda done: _hot(done, cell, clients, rng),
         "open-loop": lambda done: _open_loop(done, cell, arrivals, rng),
     }
-    gc.collect()
     gc.disable()  # a collection inside a request would be measured
     try:
         return [_round(play[cell.load], names, running) for _ in range(cell.rounds)]

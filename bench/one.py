@@ -60,10 +60,10 @@ def measure(subject: Subject, context: Context, command: Sequence[str]) -> dict[
 
 
 def profile(subject: Subject, context: Context, folder: Path) -> None:
-    """A short pass under the profiler; what is written is for reading, its times are not results."""
+    """Another pass, under the profiler; what is written is for reading, its times are not results."""
     folder.mkdir(parents=True, exist_ok=True)
     own = cProfile.Profile()
-    context = replace(context, quick=True, profile_folder=folder)
+    context = replace(context, profile_folder=folder)
     own.runcall(subject.function(), context)
     own.dump_stats(folder / f"{subject.name}.bench.prof")
     for path in sorted(folder.glob(f"{subject.name}.*.prof")):

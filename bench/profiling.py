@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.subject import CHECKOUT
+from bench.subject import CHECKOUT, Context
+from testbed.errors import LabError, PlatformError
 from testbed.network.lab import Lab
+from testbed.platform.client import Platform
 
 FOLDER = CHECKOUT / "bench" / "profiled"
+RESTART_TIMEOUT_S = 30.0
 
 
 def environment(path: Path) -> dict[str, str]:
@@ -19,13 +23,28 @@ def environment(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def component(lab: Lab, name: str, path: Path | None) -> Iterator[None]:
-    """Run the block with this component of the lab under cProfile; without a path, just run it."""
-    if path is None:
+def controller(context: Context, lab: Lab, platform: Platform, subject: str) -> Iterator[None]:
+    """In a pass that is there to be profiled, run the block with the controller under cProfile; else just run it."""
+    if context.profile_folder is None:
         yield
         return
-    lab.client.restart(name, environment(path))
+    path = context.profile_folder / f"{subject}.controller.prof"
+    lab.client.restart("controller", environment(path))
+    _await_switches(platform)
     try:
         yield
     finally:
-        lab.client.restart(name, {"PYTHONPATH": str(CHECKOUT), "BENCH_PROFILE": ""})
+        lab.client.restart("controller", {"PYTHONPATH": str(CHECKOUT), "BENCH_PROFILE": ""})
+
+
+def _await_switches(platform: Platform) -> None:
+    deadline = time.monotonic() + RESTART_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            if all(switch["connected"] for switch in platform.switches().values()):
+                platform.wait_ready()
+                return
+        except PlatformError:
+            pass
+        time.sleep(0.1)
+    raise LabError(f"the controller did not come back within {RESTART_TIMEOUT_S:.0f} s under the profiler")

@@ -50,7 +50,7 @@ class Context:
     profile_folder: Path | None = None
 
     def count(self, full: int, quick: int) -> int:
-        """How many: a profiled pass takes the small number too."""
+        """How many: the small number says only whether it runs."""
         return quick if self.quick else full
 
 
