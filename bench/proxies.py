@@ -95,6 +95,8 @@ def rig(upstream: str, *, secured: bool = False, profile_folder: Path | None = N
             targets["tokens"] = Target("tokens", ("127.0.0.1", second["gateway"]), "/function/f.secured/", (header,))
         for target in targets.values():
             wait_until_it_answers(target, folder)
+        if profile_folder is not None:
+            profiling.forget_start(pids["gateway"])
         yield Rig(targets, pids)
 
 
@@ -128,7 +130,7 @@ def gateway(
         "gateway_upstream": upstream,
     }
     if profile_folder is not None:
-        environment |= profiling.environment(profile_folder / "gateway.gateway.prof")
+        environment |= profiling.environment(profile_folder / f"gateway.gateway-{upstream}.prof")
     argv = [sys.executable, "-m", "testbed.platform.gateway"]
     return spawn(stack, argv, folder / f"gateway-{ports['gateway']}.log", environment)
 
