@@ -6,14 +6,14 @@ Matches answers and errors to what they answer, by xid. Decides nothing about ro
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from controllers import sdn, translator
 from controllers.pipeline import Category
 from controllers.reconcile import Change, Flush
-from controllers.rows import Group, Meter, PortMap, Tables
+from controllers.rows import Group, Meter, PacketOut, PortMap, Tables
 from controllers.switches import Batch
 
 LOG = logging.getLogger("controllers.channel")
@@ -40,7 +40,7 @@ class Sent:
 
     node: int
     barrier: _Question
-    purpose: Mapping[int, Change | Flush]
+    purpose: Mapping[int, Change | Flush | PacketOut]
     messages: int
     refused: list[str] = field(default_factory=list)
 
@@ -59,10 +59,10 @@ class Channel:
     def ports(self) -> PortMap:
         return translator.ports(self._datapath)
 
-    def encode(self, batch: Batch, round_number: int) -> translator.Encoded:
+    def encode(self, batch: Batch, round_number: int, packets: Sequence[PacketOut] = ()) -> translator.Encoded:
         self._bundles += 1
         flushes = batch.flushes if self.can_flush else ()
-        return translator.encode(self._datapath, batch.changes, flushes, round_number, self._bundles)
+        return translator.encode(self._datapath, batch.changes, flushes, round_number, self._bundles, packets)
 
     def send(self, encoded: translator.Encoded) -> Sent:
         """Send without waiting; `settle` waits."""
@@ -70,6 +70,12 @@ class Channel:
         self._sent.append(sent)
         self._datapath.send(encoded.data)
         return sent
+
+    def send_packets(self, packets: Iterable[PacketOut]) -> None:
+        """Hand packets to the switch; nothing confirms them."""
+        data = [translator.serialize(self._datapath, translator.packet_out(self._datapath, one)) for one in packets]
+        if data:
+            self._datapath.send(b"".join(data))
 
     def settle(self, sent: Sent) -> bool:
         """Wait for the barrier; True when the switch took everything."""

@@ -16,8 +16,10 @@ from typing import Any
 from controllers import sdn
 from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings
+from controllers.holding import Holding
 from controllers.pipeline import Category
 from controllers.switches import Batch, Fleet, Stage
+from testbed import addressing
 
 LOG = logging.getLogger("controllers.conductor")
 
@@ -78,9 +80,10 @@ Item = Connected | Disconnected | PortsChanged | FlushAgain | ReadAgain | Watche
 class Conductor:
     """The controller's state and the greenlet that moves it on."""
 
-    def __init__(self) -> None:
+    def __init__(self, scaler_url: str = addressing.SCALER_URL) -> None:
         self.fleet = Fleet()
         self.channels: dict[int, Channel] = {}
+        self.holding = Holding(self.fleet, self.channels, scaler_url)
         self.measurements: deque[Measurement] = deque(maxlen=KEPT_MEASUREMENTS)
         self.changes_sent = 0
         self._confirmed: dict[int, int] = {}
@@ -125,12 +128,13 @@ class Conductor:
                 case Disconnected(channel) if self.channels.get(channel.node) is channel:
                     del self.channels[channel.node]
                     self.fleet.disconnected(channel.node)
+                    self.holding.read(channel.node, ())
                 case PortsChanged(node) if node in self.channels:
                     self._execute(self.fleet.ports(node, self.channels[node].ports()), started, 0)
                 case FlushAgain(stages):
                     for stage in stages:
                         known = {n: self.channels[n] for n in stage if n in self.channels}
-                        self._send({n: (channel, channel.encode(stage[n], 0)) for n, channel in known.items()})
+                        self._send({n: (c, c.encode(stage[n], 0)) for n, c in known.items()}, stage)
                 case _:
                     pass  # about a connection that is gone
 
@@ -148,6 +152,7 @@ class Conductor:
             channel.close()
             return
         found = len(actual.rows)
+        self.holding.read(channel.node, actual.groups)
         stages = self.fleet.read(channel.node, actual, last_round)
         LOG.info("node%d: %d rows found, %d changes to make", channel.node, found, _count(stages))
         self._execute(stages, started, 0, {channel.node})
@@ -163,7 +168,10 @@ class Conductor:
             known = {n: b for n, b in stage.items() if n in self.channels}
             encoded = {n: (self.channels[n], self._encode(n, batch)) for n, batch in known.items()}
             sending = perf_counter()
-            failed |= self._send(encoded)
+            refusing = self._send(encoded, known)
+            for node in refusing:
+                self.fleet.disconnected(node)  # what it holds now is unknown: ask it
+            failed |= refusing
             translate_s += sending - began
             install_s += perf_counter() - sending
             messages += sum(len(data.purpose) for _, data in encoded.values())
@@ -174,12 +182,12 @@ class Conductor:
                 self._confirmed[node] = version
         for node in failed & self.channels.keys():
             self._confirmed[node] = 0
-            self.fleet.disconnected(node)  # what it holds now is unknown: ask it
             sdn.hub.spawn_after(RETRY_S, self.tell, ReadAgain(self.channels[node]))
         if messages:
             times_s = (generated - started, translate_s, install_s)
             generate_ms, translate_ms, install_ms = (round(seconds * 1000, 3) for seconds in times_s)
             self.measurements.append(Measurement(version, events, generate_ms, translate_ms, install_ms, messages))
+        self.holding.look()
 
     def _flush_again(self, stages: tuple[Stage, ...]) -> None:
         """The same flushes, in the same order of nodes, once OVS has forgotten the old rows."""
@@ -188,13 +196,23 @@ class Conductor:
             sdn.hub.spawn_after(delay_s, self.tell, FlushAgain(again))
 
     def _encode(self, node: int, batch: Batch) -> Any:
-        return self.channels[node].encode(batch, self.fleet.switches[node].round)
+        packets = self.holding.leaving_with(node, batch.changes)
+        return self.channels[node].encode(batch, self.fleet.switches[node].round, packets)
 
-    def _send(self, encoded: Mapping[int, tuple[Channel, Any]]) -> set[int]:
+    def _send(self, encoded: Mapping[int, tuple[Channel, Any]], batches: Stage) -> set[int]:
         """Send to all, then wait for all; the nodes that did not take everything."""
         self.changes_sent += len(encoded)
-        sent = [(channel, channel.send(data)) for channel, data in encoded.values()]
-        return {channel.node for channel, pending in sent if not channel.settle(pending)}
+        sent = []
+        for node, (channel, data) in encoded.items():
+            sent.append((channel, channel.send(data)))
+            self.holding.sent(node, batches[node].changes)
+        failed = set()
+        for channel, pending in sent:
+            taken = channel.settle(pending)
+            self.holding.settled(channel.node, taken)
+            if not taken:
+                failed.add(channel.node)
+        return failed
 
     # Questions of the northbound interface.
 
@@ -219,7 +237,7 @@ class Conductor:
         found = {}
         for node, channel in list(self.channels.items()):
             try:
-                rows = channel.entries(Category.POLICY, Category.SERVICE, Category.NO_INSTANCE, Category.DROP)
+                rows = channel.entries(Category.POLICY, Category.SERVICE, Category.DROP)
                 found[node] = Readings(rows, channel.groups(), channel.bucket_packets())
             except NoAnswer as error:
                 LOG.warning("%s", error)

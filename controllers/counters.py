@@ -24,8 +24,10 @@ class Readings:
     bucket_packets: Mapping[int, Sequence[int]]
 
 
-def counters(readings: Mapping[int, Readings], names: Names) -> dict[str, list[dict[str, Any]]]:
-    """The body of GET /counters; `readings` by node."""
+def counters(
+    readings: Mapping[int, Readings], names: Names, holds: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """The body of GET /counters; `readings` by node, `holds` as Holding.statistics gives them."""
     calls, services, endpoints, drops = [], [], [], []
     for node, reading in sorted(readings.items()):
         for entry in reading.entries:
@@ -35,19 +37,22 @@ def counters(readings: Mapping[int, Readings], names: Names) -> dict[str, list[d
                 calls.append({"caller": caller, "callee": callee, "node": node, "packets": entry.packets})
             elif category is p.Category.SERVICE:
                 services.append({"function": names.workload(number), "node": node, "connections": entry.packets})
-            elif category in (p.Category.NO_INSTANCE, p.Category.DROP):
-                drops.append(_drop(node, entry, category, number, names))
+            elif category is p.Category.DROP:
+                drops.append(_drop(node, entry, number))
         for group in reading.groups:
             for bucket, packets in zip(group.buckets, reading.bucket_packets.get(group.id, ()), strict=False):
                 instance = names.owner(bucket.endpoint or "")
                 endpoints.append({"instance": instance, "node": node, "connections": packets})
-    return {"calls": calls, "services": services, "endpoints": endpoints, "drops": drops}
+    return {
+        "calls": calls,
+        "services": services,
+        "endpoints": endpoints,
+        "drops": drops,
+        "holds": [dict(hold) for hold in holds],
+    }
 
 
-def _drop(node: int, entry: Entry, category: p.Category, number: int, names: Names) -> dict[str, Any]:
+def _drop(node: int, entry: Entry, number: int) -> dict[str, Any]:
     table = p.TABLE_NAMES.get(entry.row.table, str(entry.row.table))
-    drop: dict[str, Any] = {"node": node, "table": table, "packets": entry.packets}
-    if category is p.Category.NO_INSTANCE:
-        return {**drop, "reason": p.DropReason.NO_INSTANCE.label, "function": names.workload(number)}
     reason = p.DROP_REASONS.get(number)
-    return {**drop, "reason": reason.label if reason else str(number)}
+    return {"node": node, "table": table, "packets": entry.packets, "reason": reason.label if reason else str(number)}

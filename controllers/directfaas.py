@@ -33,11 +33,12 @@ class DirectFaaS(sdn.RyuApp):
 
     def __init__(self, *args: Any, wsgi: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._conductor = Conductor()
+        self._conductor = Conductor(self.CONF.scaler)
         self._channels: dict[Any, Channel] = {}
         watch = Watch(self.CONF.apiserver, lambda event: self._conductor.tell(Watched(event)))
         wsgi.register(Northbound, {"conductor": self._conductor})
-        self.threads += [sdn.hub.spawn(_run_or_exit, self._conductor.run), sdn.hub.spawn(_run_or_exit, watch.run)]
+        tasks = (self._conductor.run, self._conductor.holding.run, watch.run)
+        self.threads += [sdn.hub.spawn(_run_or_exit, task) for task in tasks]
 
     @sdn.set_ev_cls(_events.EventOFPStateChange, [sdn.MAIN_DISPATCHER, sdn.DEAD_DISPATCHER])
     def on_state(self, event: Any) -> None:
@@ -70,6 +71,11 @@ class DirectFaaS(sdn.RyuApp):
     )
     def on_statistics(self, event: Any) -> None:
         self._channel(event).answered(event.msg, more=bool(event.msg.flags & sdn.ofproto.OFPMPF_REPLY_MORE))
+
+    @sdn.set_ev_cls(_events.EventOFPPacketIn, sdn.MAIN_DISPATCHER)
+    def on_packet(self, event: Any) -> None:
+        message = event.msg
+        self._conductor.holding.punted(message.datapath.id, message.cookie, message.match, message.data)
 
     @sdn.set_ev_cls(_events.EventOFPErrorMsg, sdn.MAIN_DISPATCHER)
     def on_error(self, event: Any) -> None:

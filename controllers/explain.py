@@ -20,7 +20,10 @@ from controllers.rows import (
     Meter,
     Move,
     OutputInPort,
+    OutputPort,
     OutputRegister,
+    Punt,
+    Resubmit,
     Row,
     SetField,
     ToGroup,
@@ -52,7 +55,7 @@ def thing(row: Row, names: Names) -> str:
     match category:
         case p.Category.PORT | p.Category.FORWARDING:
             return f"node{number}" if number <= addressing.MAX_NODE else names.owner(str(IPv4Address(number)))
-        case p.Category.POLICY:
+        case p.Category.POLICY | p.Category.HOLD:
             caller, callee = p.call_of(number)
             return f"{names.workload(caller)} -> {names.workload(callee)}"
         case p.Category.SERVICE | p.Category.NO_INSTANCE:
@@ -89,7 +92,12 @@ def sentence(row: Row, names: Names) -> str:  # noqa: PLR0911 - one return per c
         case p.Category.SERVICE:
             return f"Gives each new connection to {what} to one of its ready instances"
         case p.Category.NO_INSTANCE:
-            return f"Drops and counts calls to {what}: it has no ready instance"
+            if row.table == p.CONNTRACK_ZONE.number:
+                return f"Marks what is for {what}, which has no ready instance, so that new calls are held"
+            return f"Holds a call to {what} that was on its way when the last instance left"
+        case p.Category.HOLD:
+            caller, callee = (names.workload(id_) for id_ in p.call_of(number))
+            return f"Holds {caller}'s marked calls to {callee} at the controller until there is an instance"
         case p.Category.FORWARDING if number <= addressing.MAX_NODE:
             return f"Sends what is for a host of {what} over the trunk to it"
         case p.Category.FORWARDING:
@@ -151,7 +159,7 @@ def _value(name: str, value: Value) -> str:
     return hex(value) if isinstance(value, int) and name in _HEXADECIMAL else str(value)
 
 
-def _action(action: Action) -> str:  # noqa: PLR0911 - one return per action
+def _action(action: Action) -> str:  # noqa: PLR0911, PLR0912 - one return per action
     match action:
         case SetField(field, value):
             return f"{field}={value}"
@@ -169,6 +177,12 @@ def _action(action: Action) -> str:  # noqa: PLR0911 - one return per action
             return "dec_ttl"
         case OutputInPort():
             return "in_port"
+        case OutputPort(port):
+            return f"output:{port}"
+        case Punt():
+            return "controller"
+        case Resubmit(table):
+            return f"resubmit:{p.TABLE_NAMES.get(table, table)}"
         case OutputRegister(register):
             return f"output:{register}"
         case Goto(table):

@@ -28,15 +28,18 @@ from controllers.rows import (
     LoadPort,
     Match,
     Meter,
+    MeterUnit,
     Move,
     Nat,
     OutputInPort,
     OutputRegister,
+    Punt,
     Row,
     RowKey,
     SetField,
     Tables,
     ToGroup,
+    UseMeter,
     match,
 )
 from testbed import addressing
@@ -44,6 +47,10 @@ from testbed.model import ClusterState
 
 ETH_IPV4, ETH_ARP, ETH_IPV6, IP_TCP = 0x0800, 0x0806, 0x86DD, 6
 ARP_REQUEST, ARP_REPLY = 1, 2
+
+PUNTS_PER_S, PUNTS_AT_ONCE = 200, 256
+"""What one namespace may hand to the controller from one node. A controller on a shared core takes some 1 000 a
+second and still answers the switches; above that, everybody's changes wait."""
 
 _TRACKED_NEW = p.CtState.TRACKED | p.CtState.NEW
 
@@ -160,8 +167,13 @@ def port_rows(port: Port) -> Iterator[Row]:
         LoadPort(name),
         Goto(p.OUTPUT.number),
     )
-    there = match(eth_type=ETH_IPV4, ipv4_dst=port.eip)
+    there = delivery(port.eip).match
     yield _row(p.L3_FORWARD, p.Priority.NORMAL, there, deliver, p.cookie(p.Category.FORWARDING, number))
+
+
+def delivery(eip: str) -> RowKey:
+    """The key of the row that delivers to an eIP, on its own node."""
+    return RowKey(p.L3_FORWARD.number, int(p.Priority.NORMAL), match(eth_type=ETH_IPV4, ipv4_dst=eip))
 
 
 def _to_service(vip: str, **fields: int) -> Match:
@@ -176,12 +188,41 @@ def call_row(call: Call) -> Row:
     return _row(p.DAG_POLICY, p.Priority.NORMAL, allowed, (Goto(p.SERVICE_LB.number),), cookie)
 
 
-def service(node: int, workload: Workload) -> tuple[Row, Group | None]:
-    """The vIP's row in ServiceLb and its group; without a ready endpoint a counted drop and no group."""
+def hold_row(call: Call, tenant: int) -> Row:
+    """Punts the call's first packets where they were marked. It stays as long as the call does.
+
+    If it came and went with the callee's instances, packets that a cached flow has punted would be booked
+    to the call's own row when that flow is revalidated.
+    """
+    caller, callee = call
+    cookie = p.cookie(p.Category.HOLD, p.call_object(caller, callee))
+    fields = {p.REG_WORKLOAD.name: caller, p.REG_HOLD.name: p.HELD}
+    marked = _to_service(addressing.vip(callee), **fields)
+    return _row(p.DAG_POLICY, p.Priority.HOLD, marked, (UseMeter(tenant), Punt()), cookie)
+
+
+def punt_meter(tenant: int) -> Meter:
+    """How much a namespace's calls may be punted on one node."""
+    return Meter(tenant, MeterUnit.PACKETS, PUNTS_PER_S, PUNTS_AT_ONCE)
+
+
+def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
+    """New calls to the vIP are marked, to be held; one that passed the mark before it was there is held late."""
+    cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
+    mark = SetField(p.REG_HOLD.name, p.HELD)
+    tracked = Ct(p.zone(node), p.CONNTRACK_STATE.number, nat=Nat())
+    local = _to_service(workload.vip, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
+    return (
+        _row(p.CONNTRACK_ZONE, p.Priority.HOLD, local, (mark, tracked), cookie),
+        _row(p.SERVICE_LB, p.Priority.NORMAL, _to_service(workload.vip), (UseMeter(workload.tenant), Punt()), cookie),
+    )
+
+
+def service(node: int, workload: Workload) -> tuple[tuple[Row, ...], Group | None]:
+    """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls."""
     fields = _to_service(workload.vip)
     if not workload.endpoints:
-        cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
-        return _row(p.SERVICE_LB, p.Priority.NORMAL, fields, (), cookie), None
+        return _without_instance(node, workload), None
     buckets = tuple(
         Bucket(
             (
@@ -198,7 +239,7 @@ def service(node: int, workload: Workload) -> tuple[Row, Group | None]:
     )
     cookie = p.cookie(p.Category.SERVICE, workload.id)
     row = _row(p.SERVICE_LB, p.Priority.NORMAL, fields, (ToGroup(workload.id),), cookie)
-    return row, Group(workload.id, buckets)
+    return (row,), Group(workload.id, buckets)
 
 
 class _Key(NamedTuple):
@@ -285,6 +326,20 @@ class Generator:
             self._count_call(caller, callee, self._local.get(caller, ()), +1, dirty)
         for workload in touched.workloads:
             dirty.update((_Key("service", node, workload), None) for node in self.index.state.nodes)
+        for tenant in touched.tenants:
+            dirty.update((_Key("meter", node, tenant), None) for node in self.index.state.nodes)
+        for moved in touched.moved:
+            self._mark_calls_of(moved, dirty)
+
+    def allows(self, caller: int, callee: int) -> bool:
+        """Whether the one may call the other."""
+        return callee in self._callees.get(caller, ())
+
+    def _mark_calls_of(self, workload: int, dirty: dict[_Key, None]) -> None:
+        calls = [(caller, callee) for caller, callees in self._callees.items() for callee in callees]
+        for call in calls:
+            if workload in call:
+                dirty.update((_Key("call", node, call), None) for node in self._local.get(call[0], ()))
 
     def _count_port(self, port: Port, step: int, dirty: dict[_Key, None]) -> None:
         dirty[_Key("port", port.node, port.eip)] = None
@@ -303,7 +358,7 @@ class Generator:
             self._callable[node, callee] += step
             dirty[_Key("service", node, callee)] = None
 
-    def _build(self, key: _Key) -> _Fragment | None:
+    def _build(self, key: _Key) -> _Fragment | None:  # noqa: PLR0911 - one return per kind
         index = self.index
         if key.node not in index.state.nodes:
             return None
@@ -316,12 +371,20 @@ class Generator:
         if key.kind == "call":
             caller, callee = key.thing
             allowed = callee in self._callees.get(caller, ()) and key.node in self._local.get(caller, ())
-            return _Fragment((call_row(key.thing),)) if allowed else None
+            return _Fragment(self._call_rows(key.thing)) if allowed else None
+        if key.kind == "meter":
+            return _Fragment((), meter=punt_meter(key.thing)) if key.thing in index.tenants else None
         workload = index.workloads.get(key.thing)
         if workload is None or self._callable[key.node, key.thing] <= 0:
             return None
-        row, group = service(key.node, workload)
-        return _Fragment((row,), group)
+        return _Fragment(*service(key.node, workload))
+
+    def _call_rows(self, call: Call) -> tuple[Row, ...]:
+        """A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace."""
+        caller, callee = (self.index.workloads.get(id_) for id_ in call)
+        if callee is None or not callee.tenant:  # hosts are always there
+            return (call_row(call),)
+        return call_row(call), hold_row(call, (caller.tenant if caller else 0) or callee.tenant)
 
     def _rebuild(self, key: _Key, delta: Delta) -> None:
         before, after = self._fragments.get(key), self._build(key)

@@ -147,7 +147,10 @@ class Holds:
         return self._hold(punt, segment, now_s)
 
     def opening(self, node: int, callee: int) -> list[Release]:
-        """The bundle under way opens `callee` for `node`'s callers: what goes with it. `confirmed` or `failed` follows."""
+        """A bundle under way opens `callee` for the callers on `node`: what goes with it.
+
+        `confirmed` or `failed` follows.
+        """
         leaving = [held for held in self._of(node, callee) if not held.alone]
         self._leaving.setdefault(node, []).extend(leaving)
         self._remove(callee, leaving)
@@ -163,6 +166,7 @@ class Holds:
         """It did not, or nobody knows: everything that went with it is held again."""
         for held in self._leaving.pop(node, ()):
             held.alone = True
+            self._asked.setdefault(held.punt.callee, _Asked(again_s=held.since_s))
             segment = segments.read(held.punt.frame)
             assert segment is not None  # it was read when it came
             self._held.setdefault(held.punt.callee, {}).setdefault(segment.connection, held)

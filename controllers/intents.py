@@ -29,12 +29,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A function or host, callable or not. Endpoints are the ready ones, ordered by eIP."""
+    """A function or host, callable or not. Endpoints are the ready ones, ordered by eIP.
+
+    `tenant` stands for the function's namespace: the lowest id of the functions in it. Hosts have 0.
+    """
 
     id: int
     name: str
     vip: str
     endpoints: tuple[Endpoint, ...] = ()
+    tenant: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +130,11 @@ def host_workload(host: Host) -> Workload:
     return Workload(host.id, host.name, addressing.vip(host.id), (Endpoint(host.name, host.node, host.eip),))
 
 
-def function_workload(function: Function, instances: Iterable[Instance]) -> Workload:
+def function_workload(function: Function, instances: Iterable[Instance], tenant: int) -> Workload:
     """Only READY instances receive new calls."""
     ready = sorted((i for i in instances if i.phase is Phase.READY), key=lambda i: i.eip)
-    return Workload(function.id, function.full_name, function.vip, tuple(Endpoint(i.id, i.node, i.eip) for i in ready))
+    endpoints = tuple(Endpoint(i.id, i.node, i.eip) for i in ready)
+    return Workload(function.id, function.full_name, function.vip, endpoints, tenant)
 
 
 def intents(state: ClusterState) -> Intents:
@@ -145,6 +150,8 @@ class Touched:
     workloads: set[int] = field(default_factory=set)
     added: set[Call] = field(default_factory=set)
     removed: set[Call] = field(default_factory=set)
+    tenants: set[int] = field(default_factory=set)  # that came or went
+    moved: set[int] = field(default_factory=set)  # workloads of another tenant than before
 
 
 class IntentIndex:
@@ -167,6 +174,9 @@ class IntentIndex:
         self._callers: dict[str, set[str]] = {}  # functions that name this one in their calls
         self._names: dict[str, set[str]] = {}  # functions by namespace
         self._ids: dict[str, int] = {}  # functions' ids, to notice one that came back under another
+        self._tenants: dict[str, int] = {}  # by namespace
+        for function in state.functions.values():
+            self._tenants[function.namespace] = min(function.id, self._tenants.get(function.namespace, function.id))
         for instance in state.instances.values():
             self._instances.setdefault(instance.function_name, {})[instance.id] = instance
         for name in state.functions:
@@ -180,6 +190,11 @@ class IntentIndex:
     def ports_of(self, workload_id: int) -> list[Port]:
         """All ports of a workload, of instances in every phase."""
         return list(self._ports_of.get(workload_id, {}).values())
+
+    @property
+    def tenants(self) -> set[int]:
+        """Every tenant there is."""
+        return set(self._tenants.values())
 
     def load(self, state: ClusterState) -> Touched:
         """Take a whole state; everything that differs from the one before is touched."""
@@ -198,7 +213,9 @@ class IntentIndex:
         if kind == "instance":
             self._instance(Instance.from_json(event["object"]), event["type"] == "PUT", touched)
         elif kind == "function":
-            name = Function.from_json(event["object"]).full_name
+            function = Function.from_json(event["object"])
+            name = function.full_name
+            self._set_tenant(name, function.namespace, touched)
             self._set_function(name, touched)
             for affected in (name, *self._callers.get(name, ())):
                 self._set_calls(affected, touched)
@@ -219,7 +236,11 @@ class IntentIndex:
             return
         if present:
             self._set_port(instance, function, touched)
-        self._set_workload(function.id, function_workload(function, of_function.values()), touched)
+        self._set_workload(function.id, self._workload(function), touched)
+
+    def _workload(self, function: Function) -> Workload:
+        instances = self._instances.get(function.full_name, {}).values()
+        return function_workload(function, instances, self._tenants[function.namespace])
 
     def _set_function(self, name: str, touched: Touched) -> None:
         """Bring one function's workload and ports in line with the state."""
@@ -232,11 +253,28 @@ class IntentIndex:
         if function is not None:
             self._ids[name] = function.id
             self._names.setdefault(function.namespace, set()).add(name)
-            self._set_workload(function.id, function_workload(function, instances.values()), touched)
+            self._set_workload(function.id, self._workload(function), touched)
             for callee in function.calls:
                 self._callers.setdefault(f"{callee}.{function.namespace}", set()).add(name)
         for instance in instances.values():
             self._set_port(instance, function, touched)
+
+    def _set_tenant(self, name: str, namespace: str, touched: Touched) -> None:
+        """A function came or went: another id may be the lowest of its namespace now."""
+        names = self._names.setdefault(namespace, set())
+        names.add(name)
+        functions = [self.state.functions[one] for one in names if one in self.state.functions]
+        before = self._tenants.pop(namespace, None)
+        if functions:
+            self._tenants[namespace] = min(function.id for function in functions)
+        after = self._tenants.get(namespace)
+        if before == after:
+            return
+        touched.tenants.update(tenant for tenant in (before, after) if tenant is not None)
+        for function in functions:
+            if self._ids.get(function.full_name) == function.id:
+                touched.moved.add(function.id)
+                self._set_workload(function.id, self._workload(function), touched)
 
     def _set_calls(self, name: str, touched: Touched) -> None:
         function = self.state.functions.get(name)
@@ -291,4 +329,14 @@ def _difference(old: Intents, new: Intents) -> Touched:
         },
         added=set(new.calls - old.calls),
         removed=set(old.calls - new.calls),
+        tenants=_tenants(old) ^ _tenants(new),
+        moved={
+            id_
+            for id_ in old.workloads.keys() & new.workloads.keys()
+            if old.workloads[id_].tenant != new.workloads[id_].tenant
+        },
     )
+
+
+def _tenants(intents: Intents) -> set[int]:
+    return {workload.tenant for workload in intents.workloads.values() if workload.tenant}

@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m controllers.launcher", description="The SDN controller.")
     parser.add_argument("--apiserver", default=addressing.APISERVER_URL, help="URL of the apiserver (%(default)s)")
+    parser.add_argument("--scaler", default=addressing.SCALER_URL, help="URL of the scaler (%(default)s)")
     parser.add_argument(
         "--listen", default=addressing.CONTROL_PLANE_IP, help="address for OpenFlow and REST (%(default)s)"
     )
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         (options.listen, options.openflow_port),
         (options.listen, options.rest_port),
         apiserver=options.apiserver,
+        scaler=options.scaler,
     )
 
 

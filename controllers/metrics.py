@@ -12,8 +12,9 @@ _COUNTERS = (
     ("calls", "directfaas_call_connections", "Connections admitted by DagPolicy", ("caller", "callee"), "packets"),
     ("services", "directfaas_service_connections", "Connections given to an instance", ("function",), "connections"),
     ("endpoints", "directfaas_endpoint_connections", "Connections given to one", ("instance",), "connections"),
-    ("drops", "directfaas_dropped_packets", "Packets dropped", ("table", "reason", "function"), "packets"),
+    ("drops", "directfaas_dropped_packets", "Packets dropped", ("table", "reason"), "packets"),
 )
+_OUTCOMES = ("held", "released", "reset", "expired", "repeated", "passed", "overflowed")
 _PHASES = ("generate", "translate", "install")
 
 
@@ -40,6 +41,7 @@ def exposition(
                 [*(str(counter.get(label, "")) for label in labels), str(counter["node"])], counter[value]
             )
         metrics.append(family)
+    metrics += _holds(counters.get("holds", ()))
     version = GaugeMetricFamily(
         "directfaas_version", "Resource version seen, and applied by every switch", labels=["of"]
     )
@@ -53,3 +55,16 @@ def exposition(
     registry = CollectorRegistry()
     registry.register(_Collector([*metrics, version, changes, connected]))
     return generate_latest(registry)
+
+
+def _holds(holds: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """Calls to functions that had no instance."""
+    now = GaugeMetricFamily("directfaas_held_calls", "Calls held at the moment", labels=["function"])
+    total = CounterMetricFamily(
+        "directfaas_holds", "Calls held, what became of them, and what else was punted", labels=["function", "outcome"]
+    )
+    for hold in holds:
+        now.add_metric([hold["function"]], hold["now"])
+        for outcome in _OUTCOMES:
+            total.add_metric([hold["function"], outcome], hold[outcome])
+    return [now, total]

@@ -65,7 +65,7 @@ class Northbound(sdn.ControllerBase):
 
     @sdn.route("counters", "/counters", methods=["GET"])
     def counters(self, req: Any, **_: Any) -> Any:
-        return _json(counters(self._conductor.readings(), self._names()))
+        return _json(self._counters())
 
     @sdn.route("latency", "/latency", methods=["GET"])
     def latency(self, req: Any, **_: Any) -> Any:
@@ -75,12 +75,15 @@ class Northbound(sdn.ControllerBase):
     def metrics(self, req: Any, **_: Any) -> Any:
         conductor = self._conductor
         body = exposition(
-            counters(conductor.readings(), self._names()),
+            self._counters(),
             conductor.latencies(),
             {"applied": conductor.applied, "seen": conductor.fleet.version},
             len(conductor.channels),
         )
         return sdn.Response(content_type="text/plain", charset="utf-8", body=body)
+
+    def _counters(self) -> dict[str, list[dict[str, Any]]]:
+        return counters(self._conductor.readings(), self._names(), self._conductor.holding.statistics())
 
     def _names(self) -> Names:
         index = self._conductor.fleet.generator.index

@@ -3,9 +3,8 @@
 docs/pipeline.md explains each table and is compared with this module by a test. Nothing here
 decides which rows a node gets (generator.py does) or knows OpenFlow's encoding (translator.py does).
 
-Two later features attach here: hold-and-release of calls to functions without instances replaces
-the drop of category NO_INSTANCE in ServiceLb, and a provider's own policies get a category and
-priorities of their own above DagPolicy's NORMAL.
+A later feature attaches here: a provider's own policies get a category and priorities of their own
+above DagPolicy's HOLD.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ ARP_RESPONDER = Table(
 SPOOF_GUARD = Table(
     3, "SpoofGuard", "turns the port into an identity that later tables trust", "dropped and counted: spoofed source"
 )
-CONNTRACK_ZONE = Table(4, "ConntrackZone", "sends every packet through the node's conntrack zone", "dropped")
+CONNTRACK_ZONE = Table(
+    4, "ConntrackZone", "sends every packet through the node's conntrack zone, marking calls to be held", "dropped"
+)
 CONNTRACK_STATE = Table(5, "ConntrackState", "parts new connections from known ones", "dropped and counted: untracked")
 DAG_POLICY = Table(
     6, "DagPolicy", "admits the calls of the call graph, judged at the caller", "dropped and counted: no such service"
@@ -74,7 +75,11 @@ REG_SOURCE = Register("reg0", "source class: 1 a local host's port, 2 a trunk")
 REG_WORKLOAD = Register("reg1", "id of the workload that sent the packet")
 REG_PORT = Register("reg2", "OpenFlow number of the port to send to")
 REG_SCRATCH = Register("reg3", "scratch space of ArpResponder")
-REGISTERS = (REG_SOURCE, REG_WORKLOAD, REG_PORT, REG_SCRATCH)
+REG_HOLD = Register("reg4", "1 where the vIP had no ready instance when the packet passed ConntrackZone")
+REGISTERS = (REG_SOURCE, REG_WORKLOAD, REG_PORT, REG_SCRATCH, REG_HOLD)
+HELD = 1
+"""Value of REG_HOLD. It is set before conntrack, so it is part of what the datapath caches packets by: a cached
+flow that punts can never become, by revalidation, one that is counted as a call."""
 
 
 class Source(IntEnum):
@@ -89,6 +94,7 @@ class Priority(IntEnum):
 
     INVALID = 210
     RETRANSMISSION = 205
+    HOLD = 202
     NORMAL = 200
     FALLBACK = 190
     DROP = 100
@@ -131,6 +137,7 @@ class Category(IntEnum):
     FORWARDING = 5  # the eIP, or the peer node of a trunk
     NO_INSTANCE = 6  # workload id
     DROP = 7  # number of a DropReason
+    HOLD = 8  # caller id << 16 | callee id
 
 
 CATEGORY_OBJECTS = {
@@ -141,6 +148,7 @@ CATEGORY_OBJECTS = {
     Category.FORWARDING: "eIP, or number of the peer node",
     Category.NO_INSTANCE: "workload id",
     Category.DROP: "number of the drop reason",
+    Category.HOLD: "caller id << 16 | callee id",
 }
 
 ROUND_BITS, CATEGORY_BITS, RESERVED_BITS, OBJECT_BITS = 16, 8, 8, 32
@@ -179,7 +187,7 @@ def call_object(caller: int, callee: int) -> int:
 
 
 def call_of(object_id: int) -> tuple[int, int]:
-    """(caller id, callee id) of a POLICY cookie's object."""
+    """(caller id, callee id) of a POLICY or HOLD cookie's object."""
     return object_id >> 16, object_id & 0xFFFF
 
 
@@ -198,7 +206,6 @@ class DropReason(Enum):
     DIRECT_TO_EIP = (10, DAG_POLICY, "direct-to-eip", "a new connection to an eIP, past the vIP")
     NO_SUCH_SERVICE = (11, DAG_POLICY, "no-such-service", "a new connection to what is no vIP")
     NO_SERVICE_ROW = (12, SERVICE_LB, "no-service-row", "admitted, but ServiceLb does not know the vIP")
-    NO_INSTANCE = (13, SERVICE_LB, "no-instance", "the function has no ready instance")
     NOT_FROM_TRUNK = (14, INGRESS_POLICY, "not-from-trunk", "not TCP from another node")
     NO_ROUTE = (15, L3_FORWARD, "no-route", "no local port and no node has this eIP")
 

@@ -78,6 +78,25 @@ class UseMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class Punt:
+    """Hand the whole packet to the controller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Go on in a table, from outside the pipeline: for packets that the controller sends."""
+
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPort:
+    """Send the packet to a port: for packets that the controller makes."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class DecTtl:
     """Decrement the IP TTL, as a router does."""
 
@@ -108,7 +127,21 @@ class Foreign:
     text: str
 
 
-Action = Foreign | UseMeter | SetField | LoadPort | Move | Ct | ToGroup | DecTtl | OutputInPort | OutputRegister | Goto
+RowAction = (
+    Foreign
+    | UseMeter
+    | SetField
+    | LoadPort
+    | Move
+    | Ct
+    | ToGroup
+    | Punt
+    | DecTtl
+    | OutputInPort
+    | OutputRegister
+    | Goto
+)
+Action = RowAction | Resubmit | OutputPort
 
 
 class RowKey(NamedTuple):
@@ -200,6 +233,15 @@ class Meter:
     unit: MeterUnit
     rate: int
     burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketOut:
+    """A frame for a switch to handle as if it had just come in at a port (None: from nowhere)."""
+
+    frame: bytes
+    in_port: int | None
+    actions: tuple[Action, ...]
 
 
 @dataclass

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controllers import pipeline as p
-from controllers.generator import Delta, Generator
+from controllers.generator import Delta, Generator, delivery
+from controllers.intents import Endpoint
 from controllers.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile
 from controllers.rows import PortMap, Row, RowKey, Tables
 
@@ -151,6 +152,11 @@ class Fleet:
     def ports(self, node: int, ports: PortMap) -> tuple[Stage, ...]:
         """A switch's ports came, went or moved."""
         return self._stages({node: self.switches[node].set_ports(ports, self.desired(node))})
+
+    def reaches(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint's own switch holds the row that delivers to it."""
+        home = self.switches.get(endpoint.node)
+        return home is not None and home.believed is not None and delivery(endpoint.eip) in home.believed.rows
 
     def _stages(self, by_node: Mapping[int, tuple[Change, ...]]) -> tuple[Stage, ...]:
         """Where a call arrives changes before where it comes from; late flushes come last."""

@@ -1,8 +1,7 @@
 """The Flow Table Translator: neutral rows <-> OpenFlow 1.3 messages. The only module that builds them.
 
 Encodes changes, flushes and questions; parses what a switch answers back into the same neutral
-values, so that reconciliation compares like with like. Sends nothing. Hold-and-release's packet-out
-and a traced packet's injection are encoded here too, once they exist.
+values, so that reconciliation compares like with like. Sends nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +30,11 @@ from controllers.rows import (
     Move,
     Nat,
     OutputInPort,
+    OutputPort,
     OutputRegister,
+    PacketOut,
+    Punt,
+    Resubmit,
     Row,
     SetField,
     ToGroup,
@@ -46,6 +49,7 @@ _CT_SOURCE, _CT_DESTINATION = 0, 1
 _NX_CT_COMMIT, _NX_NAT_DESTINATION = 1, 2
 _BUNDLE_FLAGS = _ofp.ONF_BF_ATOMIC | _ofp.ONF_BF_ORDERED
 _BUCKET_WEIGHT = 100
+_TO_CONTROLLER = (_ofp.OFPP_CONTROLLER, _ofp.OFPCML_NO_BUFFER)
 _METER_FLAGS = {
     MeterUnit.KBIT: _ofp.OFPMF_KBPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
     MeterUnit.PACKETS: _ofp.OFPMF_PKTPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
@@ -59,7 +63,7 @@ class Encoded:
     """Bytes for one switch, what each message in them was for (by xid), and the barrier that ends them."""
 
     data: bytes
-    purpose: Mapping[int, Change | Flush]
+    purpose: Mapping[int, Change | Flush | PacketOut]
     barrier: int
 
 
@@ -75,22 +79,30 @@ class Entry:
 
 
 def encode(
-    datapath: Any, changes: Sequence[Change], flushes: Sequence[Flush], round_number: int, bundle_id: int
+    datapath: Any,
+    changes: Sequence[Change],
+    flushes: Sequence[Flush],
+    round_number: int,
+    bundle_id: int,
+    packets: Sequence[PacketOut] = (),
 ) -> Encoded:
-    """New meters, one atomic, ordered bundle of the changes, old meters, the flushes, and a barrier.
+    """New meters, one atomic, ordered bundle of the changes and packets, old meters, the flushes, and a barrier.
 
     OVS takes neither meters nor flushes in a bundle. Flushes come after the commit, when no row admits
-    the connections any more.
+    the connections any more. The packets meet the tables as the changes leave them.
     """
-    messages: list[tuple[Any, Change | Flush | None]] = []
+    messages: list[tuple[Any, Change | Flush | PacketOut | None]] = []
     messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is PutMeter]
     bundled = [change for change in changes if not isinstance(change, PutMeter | DeleteMeter)]
-    if bundled:
+    if bundled or packets:
         control = _parser.ONFBundleCtrlMsg
         messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_OPEN_REQUEST, _BUNDLE_FLAGS, []), None))
         for change in bundled:
             inner = _change(datapath, change, round_number)
             messages.append((_parser.ONFBundleAddMsg(datapath, bundle_id, _BUNDLE_FLAGS, inner, []), change))
+        for packet in packets:
+            inner = packet_out(datapath, packet)
+            messages.append((_parser.ONFBundleAddMsg(datapath, bundle_id, _BUNDLE_FLAGS, inner, []), packet))
         messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_COMMIT_REQUEST, _BUNDLE_FLAGS, []), None))
     messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is DeleteMeter]
     messages += [(_flush(datapath, flush), flush) for _ in range(FLUSH_PASSES) for flush in flushes]
@@ -102,6 +114,13 @@ def encode(
         if reason is not None:
             purpose[message.xid] = reason
     return Encoded(bytes(data), purpose, barrier.xid)
+
+
+def packet_out(datapath: Any, packet: PacketOut) -> Any:
+    """The message that sends one packet."""
+    in_port = _ofp.OFPP_CONTROLLER if packet.in_port is None else packet.in_port
+    actions = [_action(action) for action in packet.actions]
+    return _parser.OFPPacketOut(datapath, _ofp.OFP_NO_BUFFER, in_port, actions, packet.frame)
 
 
 def serialize(datapath: Any, message: Any) -> bytes:
@@ -155,7 +174,7 @@ def _flow_mod(datapath: Any, row: Row, command: int, round_number: int) -> Any:
     )
 
 
-def _action(action: Action) -> Any:  # noqa: PLR0911 - one return per action
+def _action(action: Action) -> Any:  # noqa: PLR0911, PLR0912 - one return per action
     match action:
         case SetField(field, value):
             return _parser.OFPActionSetField(**{field: value})
@@ -182,6 +201,12 @@ def _action(action: Action) -> Any:  # noqa: PLR0911 - one return per action
             return _parser.NXActionCT(_NX_CT_COMMIT if commit else 0, "", zone, table, 0, nested)
         case ToGroup(group):
             return _parser.OFPActionGroup(group)
+        case Punt():
+            return _parser.OFPActionOutput(_ofp.OFPP_CONTROLLER, _ofp.OFPCML_NO_BUFFER)
+        case Resubmit(table):
+            return _parser.NXActionResubmitTable(_ofp.OFPP_IN_PORT & 0xFFFF, table)
+        case OutputPort(port):
+            return _parser.OFPActionOutput(port)
         case DecTtl():
             return _parser.OFPActionDecNwTtl()
         case OutputInPort():
@@ -269,6 +294,8 @@ def _parsed(action: Any) -> Action:  # noqa: PLR0911 - one return per action
         return _parsed_ct(action)
     if kind is _parser.OFPActionGroup:
         return ToGroup(action.group_id)
+    if kind is _parser.OFPActionOutput and (action.port, action.max_len) == _TO_CONTROLLER:
+        return Punt()
     if kind is _parser.OFPActionDecNwTtl:
         return DecTtl()
     if kind is _parser.OFPActionOutput and action.port == _ofp.OFPP_IN_PORT:

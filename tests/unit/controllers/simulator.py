@@ -23,6 +23,7 @@ from controllers.rows import (
     Move,
     OutputInPort,
     OutputRegister,
+    Punt,
     Row,
     SetField,
     Tables,
@@ -36,11 +37,13 @@ Tuple = tuple[str, int, str, int]
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet at a port of a node; `fields` by OpenFlow name."""
+    """A packet at a port of a node; `fields` by OpenFlow name. One from the controller starts in a later table."""
 
     node: int
     in_port: str
     fields: Mapping[str, Any]
+    table: int = 0
+    registers: Mapping[str, int] = field(default_factory=dict)
 
 
 def tcp(node: int, source: str, destination: str, *, sport: int = 40_000, dport: int = 8080, **fields: Any) -> Packet:
@@ -86,14 +89,13 @@ class Outcome:
     port: str | None
     fields: Mapping[str, Any]
     dropped_by: Row | None
+    held_by: Row | None = None
 
     @property
     def reason(self) -> str | None:
         """The label of the counted drop, None when the packet was delivered or no row took it."""
         if self.dropped_by is None:
             return None
-        if p.category_of(self.dropped_by.cookie) is p.Category.NO_INSTANCE:
-            return p.DropReason.NO_INSTANCE.label
         return p.DROP_REASONS[p.object_of(self.dropped_by.cookie)].label
 
 
@@ -125,6 +127,12 @@ class Network:
             packet = Packet(peer, addressing.trunk_name(peer, outcome.node), outcome.fields)
         raise AssertionError(f"{packet} goes round in circles")
 
+    def release(self, held: Outcome, packet: Packet, table: int) -> Outcome:
+        """What the controller does with a packet that a switch has handed to it."""
+        assert held.held_by is not None
+        registers = {p.REG_SOURCE.name: int(p.Source.LOCAL), p.REG_WORKLOAD.name: held.fields[p.REG_WORKLOAD.name]}
+        return self.send(replace(packet, table=table, registers=registers))
+
     def answer(self, outcome: Outcome) -> Packet:
         """What the host that received `outcome` sends back."""
         got, eip = outcome.fields, outcome.fields["ipv4_dst"]
@@ -137,13 +145,14 @@ class _Walk:
     def __init__(self, network: Network, packet: Packet) -> None:
         self.network, self.node = network, packet.node
         self.switch = network.switches[packet.node]
-        registers = {register.name: 0 for register in p.REGISTERS}
+        registers = {register.name: packet.registers.get(register.name, 0) for register in p.REGISTERS}
         untracked = {"in_port": packet.in_port, "ct_state": 0, "ct_mark": 0}
         self.fields: dict[str, Any] = {**packet.fields, **registers, **untracked}
         self.output: str | None = None
+        self.table: int | None = packet.table
 
     def run(self) -> Outcome:
-        table: int | None = 0
+        table = self.table
         row: Row | None = None
         while table is not None:
             row = self._lookup(table)
@@ -151,6 +160,8 @@ class _Walk:
             if row is not None:
                 self.network.hits[self.node, row.cookie] += 1
                 table = self._act(row.actions)
+        if row is not None and Punt() in row.actions:
+            return Outcome(self.node, None, self.fields, None, row)
         dropped_by = row if row is not None and not row.actions else None
         plain = {k: v for k, v in self.fields.items() if k not in {"in_port", "ct_state", "ct_mark"} and k[:3] != "reg"}
         return Outcome(self.node, self.output, plain, dropped_by)
@@ -186,7 +197,7 @@ class _Walk:
                     following = self._act(group.buckets[self.network.choose(group)].actions)
                 case Ct():
                     following = self._track(action)
-                case DecTtl() | UseMeter():
+                case DecTtl() | UseMeter() | Punt():
                     pass
                 case _:
                     raise AssertionError(f"{action} is unknown to the simulator")

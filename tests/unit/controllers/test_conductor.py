@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from clusters import delete, put, small, snapshot
+from frames import syn
 
 from controllers import conductor as c
 from controllers import pipeline as p
-from controllers import sdn, translator
+from controllers import sdn, segments, translator
 from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings, counters
 from controllers.explain import Names
 from controllers.metrics import exposition
 from controllers.reconcile import Flush, apply
-from controllers.rows import Row, Tables, match
+from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
 from controllers.switches import Batch
 from controllers.watch import Watch
+from testbed import addressing
 from testbed.model import Phase
 
 
@@ -29,6 +32,7 @@ class FakeEncoded:
 
     batch: Batch
     purpose: dict[int, Any]
+    packets: tuple[PacketOut, ...]
 
 
 @dataclass
@@ -43,12 +47,16 @@ class FakeChannel:
     closed: bool = False
     can_flush: bool = True
     batches: int = 0
+    packets: list[PacketOut] = field(default_factory=list)
 
     def ports(self) -> dict[str, int]:
         return self.numbers
 
-    def encode(self, batch: Batch, _: int) -> Any:
-        return FakeEncoded(batch, dict(enumerate(batch.changes)))
+    def encode(self, batch: Batch, _: int, packets: Sequence[PacketOut] = ()) -> Any:
+        return FakeEncoded(batch, dict(enumerate(batch.changes)), tuple(packets))
+
+    def send_packets(self, packets: Iterable[PacketOut]) -> None:
+        self.packets += packets
 
     def send(self, encoded: Any) -> Any:
         self.batches += 1
@@ -57,6 +65,7 @@ class FakeChannel:
             return False
         apply(self.held, encoded.batch.changes)
         self.flushes += encoded.batch.flushes
+        self.packets += encoded.packets
         return True
 
     def settle(self, sent: Any) -> bool:
@@ -258,7 +267,6 @@ def test_counters_have_the_names_that_people_use() -> None:
     assert {"instance": "b.d.1", "node": 2, "connections": 2} in found["endpoints"]
     reasons = {drop["reason"] for drop in found["drops"]}
     assert reasons == {reason.label for reason in p.DropReason}
-    assert {d.get("function") for d in found["drops"] if d["reason"] == "no-instance"} == {"c.d"}
     page = exposition(found, conductor.latencies(), {"applied": 1, "seen": 1}, 3).decode()
     assert 'directfaas_call_connections_total{callee="b.d",caller="a.d",node="2"} 7.0' in page
     assert "directfaas_switches_connected 3.0" in page
@@ -268,3 +276,98 @@ def test_intents_in_json_are_names() -> None:
     conductor, _ = started()
     text = json.dumps(conductor.fleet.generator.index.intents().to_json())
     assert '{"caller": "client", "callee": "gateway"}' in text
+
+
+# Hold-and-release, as the conductor takes part in it.
+
+
+SYN = syn(addressing.eip(3, 11), addressing.vip(258), 40_000, 7)
+HELD_CALL = p.cookie(p.Category.HOLD, p.call_object(257, 258))
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The functions that the scaler is asked for, instead of asking it."""
+    asked: list[Any] = []
+    monkeypatch.setattr(sdn.hub, "spawn", lambda _, callee: asked.append(callee))
+    return asked
+
+
+def c_is(phase: Phase, version: int) -> c.Watched:
+    return c.Watched(put(replace(small().instances["c.d.1"], phase=phase), version))
+
+
+def punted(conductor: c.Conductor, frame: bytes = SYN) -> None:
+    conductor.holding.punted(3, p.with_round(HELD_CALL, 1), {"in_port": 2}, frame)
+
+
+def tables_of(channel: FakeChannel) -> list[int]:
+    return [action.table for packet in channel.packets for action in packet.actions if isinstance(action, Resubmit)]
+
+
+def test_held_calls_go_in_the_bundle_that_opens_the_function(questions: list[Any]) -> None:
+    conductor, channels = started()
+    punted(conductor)
+    assert (questions, channels[3].packets) == ([258], [])
+    (statistics,) = conductor.holding.statistics()
+    assert (statistics["function"], statistics["now"], statistics["held"]) == ("c.d", 1, 1)
+    deal(conductor, c_is(Phase.READY, 2))
+    (packet,) = channels[3].packets
+    assert (packet.frame, packet.in_port) == (SYN, 2)
+    assert packet.actions == (SetField("reg0", 1), SetField("reg1", 257), Resubmit(p.DAG_POLICY.number))
+    (statistics,) = conductor.holding.statistics()
+    assert (statistics["now"], statistics["released"]) == (0, 1)
+    page = exposition(counters({}, Names({}, {}), [statistics]), [], {}, 3).decode()
+    assert 'directfaas_holds_total{function="c.d",outcome="released"} 1.0' in page
+
+
+def test_what_a_stale_flow_punts_afterwards_goes_on_at_once(questions: list[Any]) -> None:
+    conductor, channels = started()
+    deal(conductor, c_is(Phase.READY, 2))
+    punted(conductor)
+    assert (questions, tables_of(channels[3])) == ([], [p.CONNTRACK_ZONE.number])
+    deal(conductor, c_is(Phase.DRAINING, 3))
+    punted(conductor)
+    assert (questions, len(channels[3].packets)) == ([258], 1)
+
+
+def test_calls_stay_held_until_the_instances_own_switch_has_its_rows(questions: list[Any]) -> None:
+    conductor, channels = started()
+    punted(conductor)
+    numbers = channels[2].numbers
+    port = addressing.port_name(small().instances["c.d.1"].eip)
+    channels[2].numbers = {name: number for name, number in numbers.items() if name != port}
+    deal(conductor, c.PortsChanged(2), c_is(Phase.READY, 2))
+    assert channels[3].packets == []
+    channels[2].numbers = numbers
+    deal(conductor, c.PortsChanged(2))
+    assert tables_of(channels[3]) == [p.CONNTRACK_ZONE.number]
+
+
+def test_calls_whose_bundle_was_refused_are_released_when_the_switch_was_read_again(
+    questions: list[Any], later: list[tuple[float, Any]]
+) -> None:
+    conductor, channels = started()
+    punted(conductor)
+    channels[3].fails = 1
+    deal(conductor, c_is(Phase.READY, 2))
+    assert (channels[3].packets, conductor.holding.holds.now(258)) == ([], 1)
+    deal(conductor, *(item for _, item in later if isinstance(item, c.ReadAgain)))
+    assert tables_of(channels[3]) == [p.CONNTRACK_ZONE.number]
+
+
+@pytest.mark.parametrize("gone", ["function", "call"])
+def test_calls_to_what_is_removed_are_reset(questions: list[Any], gone: str) -> None:
+    conductor, channels = started()
+    punted(conductor)
+    functions = small().functions
+    event = delete(functions["c.d"], 2) if gone == "function" else put(replace(functions["b.d"], calls=()), 2)
+    deal(conductor, c.Watched(event))
+    assert [packet.actions for packet in channels[3].packets] == [(OutputPort(2),)]
+    assert channels[3].packets[0].frame == segments.reset(SYN)
+
+
+def test_a_punt_by_no_row_of_ours_is_ignored(questions: list[Any]) -> None:
+    conductor, channels = started()
+    conductor.holding.punted(3, p.cookie(p.Category.DROP, 1), {"in_port": 2}, SYN)
+    assert (questions, channels[3].packets, conductor.holding.holds.busy) == ([], [], False)

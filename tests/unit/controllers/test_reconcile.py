@@ -13,9 +13,11 @@ from controllers.generator import Generator
 from controllers.reconcile import (
     Change,
     DeleteGroup,
+    DeleteMeter,
     DeleteRow,
     Flush,
     PutGroup,
+    PutMeter,
     PutRow,
     apply,
     reconcile,
@@ -59,7 +61,7 @@ def test_no_row_ever_uses_a_group_that_is_not_there(before: ClusterState, after:
 def test_an_instance_leaves_its_groups_before_its_rows_go(before: ClusterState, after: ClusterState, node: int) -> None:
     ordered = reconcile(desired(after, node), desired(before, node))
     kinds = [type(change) for change in ordered]
-    order = (PutGroup, PutRow, DeleteRow, DeleteGroup)
+    order = (PutMeter, PutGroup, PutRow, DeleteRow, DeleteGroup, DeleteMeter)
     assert kinds == sorted(kinds, key=order.index)
 
 
@@ -80,12 +82,14 @@ def test_only_a_row_that_keeps_its_cookie_keeps_its_counters() -> None:
 
 def test_the_digest_knows_no_order_and_sees_every_difference() -> None:
     tables = desired(small())
-    backwards = Tables.of(reversed(tables.rows.values()), reversed(tables.groups.values()))
+    rows, groups, meters = tables.rows.values(), tables.groups.values(), tables.meters.values()
+    backwards = Tables.of(reversed(rows), reversed(groups), reversed(meters))
     assert tables.digest() == backwards.digest()
     for key in tables.rows:
-        less = Tables({k: v for k, v in tables.rows.items() if k != key}, tables.groups)
+        less = Tables({k: v for k, v in tables.rows.items() if k != key}, tables.groups, tables.meters)
         assert less.digest() != tables.digest()
-    assert Tables(tables.rows, {}).digest() != tables.digest()
+    assert Tables(tables.rows, {}, tables.meters).digest() != tables.digest()
+    assert Tables(tables.rows, tables.groups, {}).digest() != tables.digest()
 
 
 # The fleet: switches that came and went, ports that are not there yet, stages.

@@ -9,13 +9,29 @@ from pathlib import Path
 import pytest
 from clusters import put, small
 from dummy_ovs import Connection, add_bridge, vswitchd
+from frames import syn
 
 from controllers import pipeline as p
 from controllers import sdn, translator
 from controllers.generator import Generator
 from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
-from controllers.rows import Foreign, Goto, Meter, MeterUnit, Row, Tables, ToGroup, UseMeter, match
+from controllers.rows import (
+    Foreign,
+    Goto,
+    Meter,
+    MeterUnit,
+    OutputPort,
+    PacketOut,
+    Resubmit,
+    Row,
+    SetField,
+    Tables,
+    ToGroup,
+    UseMeter,
+    match,
+)
 from controllers.switches import Switch
+from testbed import addressing
 from testbed.model import Phase
 
 
@@ -44,8 +60,12 @@ def switch(folder: Path, request: pytest.FixtureRequest, generator: Generator) -
     subprocess.run(["ovs-vsctl", f"--db=unix:{folder}/db.sock", "del-br", name], check=True, timeout=30)
 
 
+def entries(connection: Connection) -> list[translator.Entry]:
+    return translator.entries(connection.ask(translator.flows_request(connection.datapath)))
+
+
 def tables(connection: Connection) -> Tables:
-    found = translator.entries(connection.ask(translator.flows_request(connection.datapath)))
+    found = entries(connection)
     groups = translator.groups(connection.ask(translator.groups_request(connection.datapath)))
     meters = translator.meters(connection.ask(translator.meters_request(connection.datapath)))
     return Tables.of((entry.row for entry in found), groups, meters)
@@ -184,3 +204,28 @@ def test_what_we_cannot_say_is_foreign_and_never_equal_to_ours(switch: Connectio
     (row,) = tables(switch).rows.values()
     assert isinstance(row.actions[0], Foreign)
     assert reconcile(Tables(), tables(switch)) == (DeleteRow(row),)
+
+
+def test_a_packet_in_a_bundle_meets_the_tables_as_the_bundle_leaves_them(
+    switch: Connection, generator: Generator
+) -> None:
+    state, believed = small(), Switch(2, switch.ports())
+    held = Tables(dict(generator.desired[2].rows), dict(generator.desired[2].groups), generator.desired[2].meters)
+    assert install(switch, held, believed) == []
+    starting = state.instances["c.d.1"]
+    generator.apply(put(starting.__class__(**{**vars(starting), "phase": Phase.READY}), 2))
+    ordered = reconcile(believed.wanted(generator.desired[2]), tables(switch))
+    frame = syn(addressing.eip(2, 12), addressing.vip(258), 40_000, 7)
+    identity = (SetField("reg0", 1), SetField("reg1", 257), Resubmit(p.DAG_POLICY.number))
+    packet = PacketOut(frame, switch.ports()["n2p12"], identity)
+    assert switch.deliver(translator.encode(switch.datapath, ordered, (), 1, 2, [packet])) == []
+    counted = {entry.row.cookie: entry.packets for entry in entries(switch)}
+    assert counted[p.cookie(p.Category.POLICY, p.call_object(257, 258))] == 1
+    assert counted[p.cookie(p.Category.SERVICE, 258)] == 1
+
+
+def test_a_packet_for_a_port_goes_nowhere_else(switch: Connection, generator: Generator) -> None:
+    install(switch, generator.desired[2], Switch(2, switch.ports()))
+    packet = PacketOut(b"\0" * 60, None, (OutputPort(switch.ports()["n2p12"]),))
+    assert switch.deliver(translator.encode(switch.datapath, (), (), 1, 2, [packet])) == []
+    assert sum(entry.packets for entry in entries(switch)) == 0
