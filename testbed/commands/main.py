@@ -21,6 +21,7 @@ VERBS = {
     "deploy": "deploy a stack.yaml into a namespace",
     "remove": "remove a namespace or one function",
     "scale": "set how many instances a function has",
+    "scaler": "show what the scaler decided, and why",
     "invoke": "call a function through the gateway",
     "logs": "print what a function's instances wrote",
     "exec": "run a command in a host or a node",

@@ -64,7 +64,8 @@ class PlatformProcesses:
             self._start(
                 "scaler", "testbed.platform.scaler",
                 "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
-                "--preset", self._config.scaler_preset, *dry_run,
+                "--preset", self._config.scaler_preset, "--controller", addressing.CONTROLLER_URL,
+                "--log", str(self._state / "logs" / "scaler-decisions.ndjson"), *dry_run,
             )  # fmt: skip
 
     def start_gateway(self, host_pid: int) -> None:

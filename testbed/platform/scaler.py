@@ -9,38 +9,44 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
+import os
+import signal
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
-from testbed import addressing, scaling_annotations
-from testbed.errors import PlatformError, UsageError
+from testbed import addressing
+from testbed.errors import PlatformError
 from testbed.model import ClusterState, Function
 from testbed.platform.gateway_watch import Watch
 from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale, first_replicas
+from testbed.platform.scaler_engine import Engine
+from testbed.platform.scaler_log import DecisionLog
+from testbed.platform.scaler_meter import BY_GATEWAY, BY_SWITCHES, Meter
+from testbed.platform.scaler_rest import application
+from testbed.platform.scaler_sources import CpuUsage, GatewayCounters, SwitchCounters
 from testbed.scaling import PRESETS, Settings
 
 CALL_TIMEOUT_S = 5.0
+GATEWAY_METRICS_URL = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}"
 
 log = logging.getLogger("scaler")
 
 
 class Scaler:
-    """The cluster as the watch tells of it, and the requests that come in."""
+    """The engine, and what comes in from outside."""
 
-    def __init__(self, preset: Settings, dry_run: bool, scale: Any) -> None:
-        self._preset = preset
-        self._dry_run = dry_run
-        self._state = ClusterState()
-        self._activator = Activator(scale)
+    def __init__(self, engine: Engine, activator: Activator) -> None:
+        self.engine = engine
+        self._activator = activator
 
     def changed(self, state: ClusterState) -> None:
         """The watch's news."""
-        self._state = state
+        self.engine.changed(state)
         for function in state.functions.values():
             if function.replicas:
                 self._activator.seen(function.full_name)
@@ -50,50 +56,30 @@ class Scaler:
 
         Raises UnknownFunction, WillNotScale, or PlatformError when the apiserver does not agree.
         """
-        if not self._state.nodes:
-            raise PlatformError("the scaler has not heard from the apiserver yet; ask again in a moment")
-        function = self._state.functions.get(full_name)
-        if function is None:
-            raise UnknownFunction(f"there is no function {full_name}")
+        function = self.function(full_name)
         if function.replicas:
             return function.replicas
-        replicas = first_replicas(function, self._settings(function))
-        if self._dry_run:
+        replicas = first_replicas(function, self.settings(function))
+        if self.engine.dry_run:
             raise WillNotScale("the scaler only says what it would do (dry run); scale by hand")
         if await self._activator.activate(function, replicas):
+            self.engine.activated(function, replicas)
             log.info("%s: 0 -> %d, a call waits", full_name, replicas)
         return replicas
 
-    def _settings(self, function: Function) -> Settings | None:
-        return scaling_annotations.read(function.name, function.labels, function.annotations, self._preset)
+    def function(self, full_name: str) -> Function:
+        """Raises UnknownFunction, or PlatformError before the apiserver has told anything."""
+        state = self.engine.state
+        if not state.nodes:
+            raise PlatformError("the scaler has not heard from the apiserver yet; ask again in a moment")
+        if full_name not in state.functions:
+            raise UnknownFunction(f"there is no function {full_name}; `testbed status` lists functions")
+        return state.functions[full_name]
 
-
-def application(scaler: Scaler) -> web.Application:
-    """The REST interface."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="OK")
-
-    async def activate(request: web.Request) -> web.Response:
-        try:
-            return web.json_response({"replicas": await scaler.activate(await _named(request))}, status=202)
-        except (UnknownFunction, WillNotScale, UsageError, PlatformError) as error:
-            return web.json_response({"error": str(error)}, status=_STATUS[type(error)])
-
-    app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.post("/activate", activate)])
-    return app
-
-
-_STATUS = {UnknownFunction: 404, WillNotScale: 409, UsageError: 400, PlatformError: 503}
-
-
-async def _named(request: web.Request) -> str:
-    try:
-        name = json.loads(await request.read())["function"]
-    except (ValueError, KeyError, TypeError):
-        raise UsageError('the body must be {"function": "name.namespace"}') from None
-    return str(name)
+    def settings(self, function: Function) -> Settings | None:
+        """None when the function is not scaled."""
+        scaled = self.engine.scaled.get(function.full_name)
+        return scaled.settings if scaled else None
 
 
 class Apiserver:
@@ -121,12 +107,27 @@ async def serve(arguments: argparse.Namespace) -> web.Application:
     """The application with all that runs beside it."""
     session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
     apiserver = Apiserver(arguments.apiserver, session)
-    scaler = Scaler(PRESETS[arguments.preset], arguments.dry_run, apiserver.scale)
+    activator = Activator(apiserver.scale)
+    switches = SwitchCounters(session, arguments.controller, lambda: engine.state)
+    gateway = GatewayCounters(session, arguments.gateway_metrics)
+    counters = {BY_GATEWAY: gateway.read, BY_SWITCHES: switches.read}
+    engine = Engine(
+        PRESETS[arguments.preset],
+        Meter(counters, CpuUsage(session, arguments.apiserver).read, time.monotonic),
+        lambda function, replicas: _scale(activator, apiserver, function, replicas),
+        DecisionLog(arguments.log),
+        time.monotonic,
+        lambda: watch.connected,
+        arguments.dry_run,
+    )
+    scaler = Scaler(engine, activator)
     host, _, port = arguments.apiserver.removeprefix("http://").rpartition(":")
     watch = Watch(host, int(port), b"", scaler.changed)
 
     async def run(_: web.Application) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(watch.run())]
+        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(engine.run())]
+        for task in tasks:
+            task.add_done_callback(_end_with)
         yield
         for task in tasks:
             task.cancel()
@@ -139,9 +140,27 @@ async def serve(arguments: argparse.Namespace) -> web.Application:
     return app
 
 
+async def _scale(activator: Activator, apiserver: Apiserver, function: Function, replicas: int) -> None:
+    """From zero as an activation, so that both together make one request."""
+    if function.replicas:
+        await apiserver.scale(function, replicas)
+    else:
+        await activator.activate(function, replicas)
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A scaler that no longer decides ends, and is started again."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the scaler cannot go on", exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="testbed.platform.scaler", description=__doc__)
     parser.add_argument("--apiserver", default=addressing.APISERVER_URL, metavar="URL")
+    parser.add_argument("--controller", default=addressing.CONTROLLER_URL, metavar="URL")
+    parser.add_argument("--gateway-metrics", default=GATEWAY_METRICS_URL, metavar="URL")
+    parser.add_argument("--log", type=Path, help="NDJSON file of all decisions")
     parser.add_argument("--listen", default=addressing.CONTROL_PLANE_IP, metavar="HOST")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="lab")
     parser.add_argument("--dry-run", action="store_true", help="decide and log, but change nothing")

@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.errors import TestbedError
 from testbed.model import Function
+from testbed.platform import scaler_keda
 from testbed.scaling import Settings
 
 UNSEEN_S = 2.0
@@ -38,7 +39,7 @@ def first_replicas(function: Function, settings: Settings | None) -> int:
         raise WillNotScale(f"{function.full_name} is paused; take its annotation autoscaling.keda.sh/paused away")
     if settings.max_replicas == 0:
         raise WillNotScale(f"{function.full_name} has a maxReplicaCount of 0; raise it")
-    return min(max(1, settings.min_replicas), settings.max_replicas)
+    return scaler_keda.first_replicas(settings)
 
 
 class Activator:

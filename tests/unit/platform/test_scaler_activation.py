@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,11 @@ import pytest
 from testbed.errors import PlatformError
 from testbed.model import ClusterState, Deployment, Function
 from testbed.platform.scaler import Scaler
-from testbed.platform.scaler_activation import UnknownFunction, WillNotScale
+from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale
+from testbed.platform.scaler_engine import Engine
+from testbed.platform.scaler_log import DecisionLog
+from testbed.platform.scaler_meter import Meter
+from testbed.platform.scaler_sources import NotReadable
 from testbed.scaling import PRESETS
 
 NAME = "f.t"
@@ -50,8 +55,14 @@ def state(replicas: int, annotations: dict[str, str] | None = None) -> ClusterSt
     return ClusterState(1, (1, 2), {"t": Deployment("t")}, {NAME: function})
 
 
+async def no_usage(_: Function) -> float:
+    raise NotReadable("no cgroups")
+
+
 def scaler(asked: Asked, cluster: ClusterState, dry_run: bool = False) -> Scaler:
-    made = Scaler(PRESETS["lab"], dry_run, asked.scale)
+    meter = Meter({}, no_usage, time.monotonic)
+    engine = Engine(PRESETS["lab"], meter, asked.scale, DecisionLog(None), time.monotonic, dry_run=dry_run)
+    made = Scaler(engine, Activator(asked.scale))
     made.changed(cluster)
     return made
 

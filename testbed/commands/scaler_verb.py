@@ -1,0 +1,84 @@
+"""`scaler`: what the scaler decided and why, and by which settings."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+import requests
+
+from testbed import addressing
+from testbed.commands.common import json_option, lab_option, print_json
+from testbed.errors import PlatformError
+from testbed.network.lab import Lab
+
+POLL_S = 0.5
+TIMEOUT_S = 10.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("function", metavar="[FN[.NS]]", default="")
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until Ctrl-C.")
+@click.option("--changes", is_flag=True, help="Only decisions that change the number of instances.")
+@click.option("--settings", is_flag=True, help="Print the function's settings (or the preset's) instead.")
+@click.option("--dry-run", type=click.Choice(["on", "off"]), help="Decide and log, but change nothing; or again do.")
+@json_option
+@lab_option
+def command(
+    function: str, follow: bool, changes: bool, settings: bool, dry_run: str | None, as_json: bool, lab_name: str
+) -> None:
+    """Show the scaler's decisions, all functions' or one's. With --json each has its inputs, one a line.
+
+    \b
+    Examples:
+      sudo testbed scaler --follow --changes
+      sudo testbed scaler chain-2.tenant-a --json
+      sudo testbed scaler chain-2.tenant-a --settings
+      sudo testbed scaler --dry-run on
+    """
+    Lab.attach(lab_name).enter()
+    name = function if "." in function or not function else f"{function}.openfaas-fn"
+    if dry_run:
+        ask("PUT", "/dry-run", json={"dry_run": dry_run == "on"})
+        click.echo(f"dry run is {dry_run}")
+        return
+    if settings:
+        print_json(ask("GET", "/settings", params={"function": name} if name else {}).json())
+        return
+    since = 0
+    while True:
+        found = ask("GET", "/decisions", params={"since": since, "function": name}).text.splitlines()
+        for decision in map(json.loads, found):
+            since = decision["number"]
+            if not changes or decision["desired"] != decision["current"]:
+                click.echo(json.dumps(decision) if as_json else sentence(decision))
+        if not follow:
+            return
+        time.sleep(POLL_S)
+
+
+def sentence(decision: dict[str, Any]) -> str:
+    """One decision on one line: when, what, from how many to how many, why."""
+    change = decision["desired"] != decision["current"]
+    numbers = f"{decision['current']} -> {decision['desired']}" if change else f"{decision['current']}"
+    done = "" if decision["applied"] or not change else " (dry run)" if decision["dry_run"] else " (not done)"
+    reason = "; ".join(filter(None, (decision["reason"], decision["error"])))
+    time_of_day = decision["time"][11:23]
+    return f"{time_of_day}  {decision['function']}  {decision['by']:<10} {numbers}{done}  {reason}"
+
+
+def ask(method: str, path: str, **options: Any) -> requests.Response:
+    """Ask the scaler; PlatformError with what it says."""
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        answer = session.request(method, f"{addressing.SCALER_URL}{path}", timeout=TIMEOUT_S, **options)
+    except requests.RequestException as error:
+        raise PlatformError(
+            "the scaler does not answer; `testbed status` says whether the lab has one (up --scaler off has none)"
+        ) from error
+    if not answer.ok:
+        raise PlatformError(answer.json()["error"])
+    return answer
