@@ -29,6 +29,7 @@ from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.platform import gateway_metrics
 from testbed.platform.gateway_config import Config, from_environment
 from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
+from testbed.platform.gateway_history import History
 from testbed.platform.gateway_monitor import Monitor
 from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_server import Downstream
@@ -69,11 +70,15 @@ async def serve(config: Config) -> None:
     gateway = _gateway(config, services)
     watch = Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), gateway.updated)
     servers = [await loop.create_server(lambda: Downstream(gateway), sock=sock) for sock in _listeners(config)]
-    monitor = await loop.create_server(
-        lambda: Monitor(lambda: gateway_metrics.render(services.metrics(), watch.state.version)),
-        sock=_listener(config.metrics_port),
-    )
-    tasks = [asyncio.create_task(watch.run()), asyncio.create_task(_sweep(gateway))]
+    history = History(config.history, services.metrics)
+    history.load(services.metrics_of)
+
+    def metrics() -> str:
+        history.save()  # first: nobody is told what could still be lost
+        return gateway_metrics.render(services.metrics(), watch.state.version)
+
+    monitor = await loop.create_server(lambda: Monitor(metrics), sock=_listener(config.metrics_port))
+    tasks = [asyncio.create_task(history.run()), asyncio.create_task(watch.run()), asyncio.create_task(_sweep(gateway))]
     _tune_collector()
     log.info("listening on port %d, metrics on %d", config.port, config.metrics_port)
     await stop.wait()
@@ -82,6 +87,7 @@ async def serve(config: Config) -> None:
     for server in (*servers, monitor):
         server.close()
     await _drain(gateway)
+    history.save()
 
 
 def _gateway(config: Config, services: Services) -> Gateway:

@@ -2,7 +2,7 @@
 
 Additional ones: `apiserver_url`, `gateway_upstream` (pooled or per-call), `upstream_idle_timeout`,
 `metrics_port`, `function_port` (at which functions listen), and `TESTBED_LISTEN_FD` (an inherited
-listening socket to serve besides the port).
+listening socket to serve besides the port), and `TESTBED_STATE` (the lab's folder, where counters are kept).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from testbed.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
 from testbed.errors import EnvironmentProblem, UsageError
 
+HISTORY = "gateway-counters.json"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
 
@@ -40,6 +41,7 @@ class Config:
     credentials: bytes | None
     default_namespace: str
     scale_from_zero: bool
+    history: Path | None = None
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
@@ -69,6 +71,7 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         max_idle_conns_per_host=_integer(environment, "max_idle_conns_per_host", 1024),
         credentials=_credentials(environment),
         default_namespace=environment.get("function_namespace") or "openfaas-fn",
+        history=Path(environment["TESTBED_STATE"]) / HISTORY if environment.get("TESTBED_STATE") else None,
         scale_from_zero=_flag(environment, "scale_from_zero", default=True),
     )
 

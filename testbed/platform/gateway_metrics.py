@@ -12,15 +12,19 @@ from testbed.platform.metrics import Histogram, family, sample
 
 
 class FunctionMetrics:
-    """The numbers of one function; they outlive its removal, as counters must."""
+    """The numbers of one function; they outlive its removal, as counters must.
 
-    __slots__ = ("by_code", "name", "pools", "replicas", "started")
+    `opened_before`: connections that earlier gateways opened.
+    """
+
+    __slots__ = ("by_code", "name", "opened_before", "pools", "replicas", "started")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.started = 0
         self.by_code: dict[int, Histogram] = {}
         self.pools: list[Pool] = []
+        self.opened_before = 0
         self.replicas: int | None = None
 
     def finished(self, code: int, seconds: float) -> None:
@@ -31,7 +35,7 @@ class FunctionMetrics:
 
     @property
     def upstream_connections(self) -> int:
-        return sum(pool.opened for pool in self.pools)
+        return self.opened_before + sum(pool.opened for pool in self.pools)
 
     @property
     def invocations(self) -> int:

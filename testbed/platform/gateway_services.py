@@ -67,6 +67,10 @@ class Services:
     def metrics(self) -> list[FunctionMetrics]:
         return list(self._metrics.values())
 
+    def metrics_of(self, name: str) -> FunctionMetrics:
+        """The numbers of the function of this full name, deployed or not."""
+        return self._metrics.setdefault(name, FunctionMetrics(name))
+
     def pools(self) -> Iterator[Pool]:
         return (service.pool for service in self._services.values())
 
@@ -76,7 +80,7 @@ class Services:
         if service is None or service.function.vip != function.vip:
             if service is not None:
                 self._remove(name)
-            metrics = self._metrics.setdefault(name, FunctionMetrics(name))
+            metrics = self.metrics_of(name)
             pool = self._make_pool(function.vip)
             metrics.pools.append(pool)
             service = self._services[name] = Service(function, pool, metrics)
