@@ -1,0 +1,297 @@
+"""A trunk, a component, an instance fails, or more is asked than there is: what goes on, and what returns."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from testbed import addressing, stack
+from testbed.errors import PlatformError
+from testbed.model import Application, Phase, Route
+from testbed.network.lab import Lab
+from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
+from testbed.platform.client import Platform
+from tests.lab.conftest import CHECKOUT
+from tests.lab.traffic import in_host
+
+NAMESPACE = "outages"
+EVENT_S = 30.0
+OUT_OF_GROUP_S = 1.0
+CRASHES = 3
+"""The quickest of so many is judged: on a busy machine one of them may have had to wait for a processor."""
+GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
+METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
+KEPT = (
+    "gateway_function_invocation",
+    "gateway_function_invocation_started",
+    "gateway_functions_seconds",
+    "testbed_gateway_upstream_connections",
+)
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def application() -> Application:
+    """A chain of two on two nodes that gives a call up after 2 s, and is too busy for more than two at once."""
+    chain, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+    more = {"CALL_TIMEOUT_S": "2", "max_inflight": "2"}
+    return replace(chain, functions=tuple(replace(f, environment={**f.environment, **more}) for f in chain.functions))
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    with lab.inside():
+        platform = Platform(lab)
+        platform.deploy(application(), NAMESPACE, Route.DIRECT, "spread")
+        yield platform
+        platform.remove(NAMESPACE)
+
+
+class DirectCalls:
+    """Calls from chain-1's host straight to chain-2's vIP, each on a connection of its own, and what became of them."""
+
+    def __init__(self, lab: Lab, platform: Platform) -> None:
+        self.outcome = Outcome()
+        state = platform.state()
+        self._vip = state.functions[f"chain-2.{NAMESPACE}"].vip
+        caller = next(i.id for i in state.instances.values() if i.function_name == f"chain-1.{NAMESPACE}")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=in_host, args=(lab, caller, self._run))
+
+    def __enter__(self) -> DirectCalls:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PROBE_PAUSE_S):
+            connection = http.client.HTTPConnection(self._vip, addressing.FUNCTION_PORT, timeout=10)
+            try:
+                connection.request("GET", "/", headers={"Connection": "close"})
+                status = connection.getresponse().status
+                reason = None if status == 200 else f"HTTP {status}"
+            except (OSError, http.client.HTTPException) as error:
+                reason = type(error).__name__
+            finally:
+                connection.close()
+            if reason:
+                self.outcome.failures[reason] += 1
+            else:
+                self.outcome.answered += 1
+
+    def await_more(self, count: int) -> None:
+        wanted = self.outcome.answered + count
+        eventually(lambda: self.outcome.answered >= wanted, f"{count} more answers; {self.outcome.failures}")
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + EVENT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"within {EVENT_S:.0f} s not so: {what}"
+        time.sleep(0.02)
+
+
+def call(lab: Lab, query: str = "") -> requests.Response:
+    """One call of the chain by way of the gateway."""
+    return in_host(lab, "client", lambda: requests.get(f"{GATEWAY}/function/chain-1.{NAMESPACE}{query}", timeout=20))
+
+
+def works(lab: Lab, query: str = "") -> bool:
+    try:
+        return call(lab, query).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def settled(platform: Platform) -> bool:
+    """Whether apiserver and controller answer, all is ready, and every switch holds what it should."""
+    try:
+        platform.wait_ready()
+        switches = platform.switches().values()
+    except PlatformError:
+        return False
+    return all(switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches)
+
+
+def kill(lab: Lab, pid: int) -> None:
+    subprocess.run(lab.command("root", ["kill", "-KILL", str(pid)]), check=True)
+
+
+def pid_of(lab: Lab, component: str) -> int:
+    return int(lab.client.status()["components"][component]["pid"] or 0)
+
+
+def replaced(lab: Lab, component: str, before: int) -> bool:
+    return pid_of(lab, component) not in (0, before)
+
+
+# A trunk
+
+
+def test_calls_over_a_lost_trunk_fail_in_their_time_and_work_again(lab: Lab, platform: Platform) -> None:
+    nodes = {i.function: i.node for i in platform.state().instances.values() if i.namespace == NAMESPACE}
+    assert sorted(nodes.values()) == [2, 3]
+    assert call(lab).status_code == 200
+    lab.client.set_link(2, 3, loss_pct=100)
+    try:
+        failed = call(lab)
+        assert failed.status_code == 502
+        assert "timed out" in failed.text
+        assert call(lab, "?length=1").status_code == 200  # it crosses another trunk
+    finally:
+        lab.client.set_link(2, 3, loss_pct=0)
+    eventually(lambda: works(lab), "a call over the trunk")
+    with DirectCalls(lab, platform) as calls:
+        calls.await_more(20)
+    assert not calls.outcome.failures
+
+
+# Components
+
+
+@pytest.mark.parametrize("component", ["gateway", "apiserver", "scaler", "agent2", "agent3"])
+def test_direct_calls_go_on_without(lab: Lab, platform: Platform, component: str) -> None:
+    """And what was deployed is what is deployed afterwards, under the same addresses."""
+    before = platform.state()
+    pid = pid_of(lab, component)
+    with DirectCalls(lab, platform) as calls:
+        calls.await_more(20)
+        kill(lab, pid)
+        eventually(lambda: replaced(lab, component, pid), f"a new {component}")
+        calls.await_more(100)
+    assert not calls.outcome.failures
+    eventually(lambda: settled(platform), "all is ready again")
+    after = platform.state()
+    assert after.functions == before.functions
+    assert after.deployments == before.deployments
+    assert {i.id: i.eip for i in after.instances.values()} == {i.id: i.eip for i in before.instances.values()}
+    eventually(lambda: works(lab), "a call by way of the gateway")
+
+
+def kept_samples() -> Samples:
+    """The gateway's counters of functions; nothing while it is away."""
+    try:
+        text = requests.get(METRICS, timeout=5).text
+    except requests.RequestException:
+        return {}
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if family.name in KEPT
+    }
+
+
+@pytest.mark.parametrize("number", ["KILL", "TERM"])
+def test_no_counter_of_the_gateway_goes_back(lab: Lab, platform: Platform, number: str) -> None:
+    for _ in range(5):
+        assert call(lab).status_code == 200
+    before = kept_samples()
+    assert any(value >= 5 for (name, _), value in before.items() if name == "gateway_function_invocation_total")
+    pid = pid_of(lab, "gateway")
+    subprocess.run(lab.command("root", ["kill", f"-{number}", str(pid)]), check=True)
+    eventually(lambda: replaced(lab, "gateway", pid) and bool(kept_samples()), "a new gateway's counters")
+    after = kept_samples()
+    assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
+    eventually(lambda: works(lab), "a call by way of the gateway")
+    assert sum(kept_samples().values()) > sum(before.values())
+
+
+def counted_calls(platform: Platform) -> dict[tuple[str, str, int], int]:
+    return {(row["caller"], row["callee"], row["node"]): row["packets"] for row in platform.counters()["calls"]}
+
+
+def test_no_counter_of_a_switch_goes_back_when_the_controller_restarts(lab: Lab, platform: Platform) -> None:
+    with DirectCalls(lab, platform) as calls:
+        calls.await_more(20)
+        before = counted_calls(platform)
+        assert max(before.values()) >= 20
+        pid = pid_of(lab, "controller")
+        kill(lab, pid)
+        eventually(lambda: replaced(lab, "controller", pid), "a new controller")
+        eventually(lambda: settled(platform), "a controller that knows its switches")
+        after = counted_calls(platform)
+        calls.await_more(20)
+    assert not calls.outcome.failures
+    assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
+
+
+# An instance
+
+
+def group_endpoints(platform: Platform, function: str) -> set[str]:
+    """The eIPs that callers' switches hand the function's calls to."""
+    rows = [row for row in platform.counters()["endpoints"] if row["instance"].startswith(f"{function}.")]
+    return {row["instance"] for row in rows}
+
+
+def crash(lab: Lab, platform: Platform, victim: str) -> float:
+    """Kill the instance's process; the seconds until no group has it any more."""
+    (pid_file,) = (lab.state_folder / "agents").glob(f"node*/{victim}.pid")
+    began_s = time.monotonic()
+    kill(lab, int(pid_file.read_text()))
+    eventually(lambda: victim not in group_endpoints(platform, f"chain-2.{NAMESPACE}"), "out of its group")
+    return time.monotonic() - began_s
+
+
+def test_a_crashed_instance_leaves_its_group_at_once_and_returns(lab: Lab, platform: Platform) -> None:
+    platform.scale("chain-2", NAMESPACE, 2)
+    platform.wait_ready()
+    instances = [i.id for i in platform.state().instances.values() if i.function_name == f"chain-2.{NAMESPACE}"]
+    times_s = []
+    for number in range(CRASHES):
+        victim = instances[number % 2]
+        times_s.append(crash(lab, platform, victim))
+        with DirectCalls(lab, platform) as calls:  # the other one has them all
+            calls.await_more(20)
+        assert not calls.outcome.failures
+        eventually(lambda victim=victim: platform.state().instances[victim].phase is Phase.READY, "it runs again")  # type: ignore[misc]
+        platform.wait_ready()
+        assert group_endpoints(platform, f"chain-2.{NAMESPACE}") == set(instances)
+    assert min(times_s) < OUT_OF_GROUP_S
+    platform.scale("chain-2", NAMESPACE, 1)
+    platform.wait_ready()
+
+
+# More than there is
+
+
+def answers_by_code() -> dict[str, float]:
+    """The gateway's count of answers of chain-1 by status code."""
+    return {
+        dict(labels)["code"]: value
+        for (name, labels), value in kept_samples().items()
+        if name == "gateway_function_invocation_total" and dict(labels)["function_name"] == f"chain-1.{NAMESPACE}"
+    }
+
+
+def test_load_above_capacity_is_refused_counted_and_leaves_the_control_plane_answering(
+    lab: Lab, platform: Platform
+) -> None:
+    before = answers_by_code()
+    asked = 0
+    with Requests(lab.client, f"chain-1.{NAMESPACE}", clients=24) as load:
+        deadline = time.monotonic() + EVENT_S
+        while (not load.outcome.failures or load.outcome.answered < 20 or asked < 20) and time.monotonic() < deadline:
+            assert platform.state().functions
+            assert platform.counters()["calls"]
+            asked += 1
+    assert asked >= 20
+    assert load.outcome.answered >= 20
+    refused = {reason.removeprefix("HTTP "): count for reason, count in load.outcome.failures.items()}
+    assert refused.get("429", 0) > 0
+    assert set(refused) <= {"429", "502"}  # 502: chain-1 was given a 429 by chain-2
+    after = answers_by_code()
+    for code, count in {**refused, "200": load.outcome.answered}.items():
+        assert after[code] - before.get(code, 0) == count, code
+    eventually(lambda: works(lab), "a call when the load is gone")
