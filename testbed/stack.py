@@ -1,8 +1,9 @@
 """A stack.yaml in OpenFaaS' form, read into an Application, with every mistake named by file and line.
 
 `parse` is pure: what it must know of the disk comes in as a `Surroundings`; `load` is the thin
-part that looks. Keys that only concern building or limits in a real cluster (secrets, limits,
-build_args, …) are accepted and not used. Nothing is built or deployed here.
+part that looks. What a function runs with (secrets, limits, …) is read by `stack_keys`. Keys that only
+concern building in a real cluster (build_args, platforms, …) are accepted and not used. Nothing is built
+or deployed here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Protocol
 
 import yaml
 
-from testbed import callees, scaling_annotations
+from testbed import callees, scaling_annotations, stack_keys
 from testbed.errors import StackError, UsageError
 from testbed.model import Application, FunctionSpec
 from testbed.scaling import PRESETS
@@ -237,6 +238,7 @@ def _function(
     )
     _check_annotations(reader, name, annotations)
     _check_scaling(reader, name, name_node, labels, annotations)
+    runs_with = stack_keys.read(reader, name, keys)
     spec = FunctionSpec(
         name,
         texts["lang"].text,
@@ -248,6 +250,11 @@ def _function(
         ingress=INGRESS_ANNOTATION in annotations and annotations[INGRESS_ANNOTATION].text == "true",
         calls=parse_calls({key: value.text for key, value in annotations.items()}),
         fprocess=reader.scalar(keys["fprocess"][1], f"fprocess of function {name}").text if "fprocess" in keys else "",
+        secrets=runs_with.secrets,
+        limits=runs_with.limits,
+        requests=runs_with.requests,
+        constraints=runs_with.constraints,
+        read_only_root_filesystem=runs_with.read_only_root_filesystem,
     )
     calls_node = annotations[CALLS_ANNOTATION].node if CALLS_ANNOTATION in annotations else name_node
     return _Read(spec, name_node, calls_node, environment)

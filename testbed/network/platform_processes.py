@@ -49,7 +49,8 @@ class PlatformProcesses:
         self._start(
             "apiserver", "testbed.platform.apiserver",
             "--cluster", str(self._cluster_file), "--database", str(self._state / "apiserver.db"),
-            "--images", str(self._state / "images"), "--listen", listen,
+            "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),
+            "--lab", self._config.name, "--listen", listen,
         )  # fmt: skip
         for node in self._config.nodes[1:]:
             self._start(

@@ -3,7 +3,8 @@
 It stands for kube-apiserver and faas-netes. It keeps what is wanted and what node agents report; it
 starts no process and carries no invocation. This module puts the routes of `apiserver_*` together and is
 the process: run it as
-`python -m testbed.platform.apiserver --cluster FILE --database FILE --images DIR --listen HOST:PORT`.
+`python -m testbed.platform.apiserver --cluster FILE --database FILE --images DIR --logs DIR
+[--lab NAME] --listen HOST:PORT`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from pathlib import Path
 from aiohttp import web
 
 from testbed.model import Host
+from testbed.network.cgroups import Cgroups
 from testbed.platform import apiserver_http
 from testbed.platform.apiserver_functions import FunctionRoutes
 from testbed.platform.apiserver_instances import InstanceRoutes
+from testbed.platform.apiserver_logs import LogRoutes
+from testbed.platform.apiserver_metrics import MetricRoutes
 from testbed.platform.apiserver_namespaces import NamespaceRoutes
 from testbed.platform.apiserver_secrets import SecretRoutes
 from testbed.platform.apiserver_watch import HEARTBEAT_S, WatchRoutes
+from testbed.platform.function_logs import LogFolder
 from testbed.platform.store import Store
 
 DEFAULT_NAMESPACE = "openfaas-fn"
@@ -37,24 +42,32 @@ class Apiserver:
         self,
         store: Store,
         images_dir: Path,
+        logs_dir: Path,
         default_namespace: str = DEFAULT_NAMESPACE,
         heartbeat_s: float = HEARTBEAT_S,
+        groups: Cgroups | None = None,
     ) -> None:
         self._watch = WatchRoutes(store, heartbeat_s)
+        self._logs = LogRoutes(store, LogFolder(logs_dir), default_namespace)
+        self._metrics = MetricRoutes(store)
         parts = (
-            FunctionRoutes(store, images_dir, default_namespace),
+            FunctionRoutes(store, images_dir, default_namespace, groups),
             NamespaceRoutes(store, default_namespace),
             SecretRoutes(store, default_namespace),
             InstanceRoutes(store),
             self._watch,
+            self._logs,
+            self._metrics,
         )
         self._routes = [route for part in parts for route in part.routes()]
 
     def application(self) -> web.Application:
         """The aiohttp application with all routes."""
         app = web.Application(
-            middlewares=[apiserver_http.errors, self._watch.announce], client_max_size=LARGEST_BODY_BYTES
+            middlewares=[self._metrics.count, apiserver_http.errors, self._watch.announce],
+            client_max_size=LARGEST_BODY_BYTES,
         )
+        app.cleanup_ctx.append(self._metrics.keep_saving)
         app.on_shutdown.append(self._stop)
         app.add_routes([web.get("/healthz", _healthz), web.get("/system/info", _info, allow_head=False)])
         app.add_routes(self._routes)
@@ -62,6 +75,7 @@ class Apiserver:
 
     async def _stop(self, _: web.Application) -> None:
         self._watch.stop()
+        self._logs.stop()
 
 
 async def _healthz(_: web.Request) -> web.Response:
@@ -83,15 +97,18 @@ def main() -> None:
     parser.add_argument("--cluster", type=Path, required=True, help="JSON file with the lab's nodes and hosts")
     parser.add_argument("--database", type=Path, required=True, help="SQLite file; made when it is missing")
     parser.add_argument("--images", type=Path, required=True, help="folder of built images")
+    parser.add_argument("--logs", type=Path, required=True, help="folder of the instances' output")
+    parser.add_argument("--lab", help="name of the lab whose cgroups tell what functions use")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
     nodes, hosts = read_cluster(arguments.cluster)
     store = Store(arguments.database, nodes, hosts)
+    groups = Cgroups.of_lab(arguments.lab) if arguments.lab else None
     namespace = os.environ.get("function_namespace", DEFAULT_NAMESPACE)  # noqa: SIM112 - OpenFaaS spells it so
 
     async def application() -> web.Application:
-        return Apiserver(store, arguments.images, namespace).application()
+        return Apiserver(store, arguments.images, arguments.logs, namespace, groups=groups).application()
 
     web.run_app(application(), host=host, port=int(port), access_log=None, shutdown_timeout=1.0, print=None)
     store.close()

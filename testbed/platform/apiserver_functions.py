@@ -9,16 +9,21 @@ from aiohttp import web
 
 from testbed.errors import UsageError
 from testbed.model import Function, Phase
+from testbed.network.cgroups import Cgroups, refusal
 from testbed.platform import images, validation
 from testbed.platform.apiserver_http import body_of, namespace_of
+from testbed.platform.apiserver_usage import UsageMeter
 from testbed.platform.store import NotFound, Store
 
 
 class FunctionRoutes:
     """/system/functions, /system/function/{name}, /system/scale-function/{name}."""
 
-    def __init__(self, store: Store, images_dir: Path, default_namespace: str) -> None:
+    def __init__(self, store: Store, images_dir: Path, default_namespace: str, groups: Cgroups | None = None) -> None:
+        """`groups` are the lab's cgroups; None: nothing is known of them, and limits are not judged."""
         self._store = store
+        self._groups = groups
+        self._usage = UsageMeter(groups)
         self._images_dir = images_dir
         self._default_namespace = default_namespace
 
@@ -41,7 +46,12 @@ class FunctionRoutes:
         full_name = f"{request.match_info['name']}.{namespace_of(request, self._default_namespace)}"
         if self._store.removing(full_name):
             raise NotFound(f"there is no function {full_name}")
-        return web.json_response(self._status(self._store.state.functions[full_name]))
+        status = self._status(self._store.state.functions[full_name])
+        if request.query.get("usage", "").lower() in ("1", "t", "true"):
+            instances = self._store.state.instances.values()
+            usage = await self._usage.of([one.id for one in instances if one.function_name == full_name])
+            status |= {} if usage is None else {"usage": usage}
+        return web.json_response(status)
 
     async def _create(self, request: web.Request) -> web.Response:
         wanted = validation.function_request(await body_of(request), self._default_namespace)
@@ -74,6 +84,8 @@ class FunctionRoutes:
         return web.Response(status=202)
 
     def _check(self, wanted: validation.FunctionRequest) -> None:
+        if wanted.limits and self._groups is not None and not self._groups.writable:
+            raise UsageError(f"function {wanted.name}: {refusal()}")
         secrets = self._store.secrets.names(wanted.namespace)
         validation.check(wanted, self._store.state, self._build_of, secrets)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,7 +16,15 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_STATUS = {UsageError: 400, NotFound: 404, Conflict: 409}
+STUCK_AFTER_S = 30.0
+"""Who takes nothing of a stream for so long is cut off."""
+
+
+class Unprocessable(TestbedError):
+    """A request that the originals answer with 422."""
+
+
+_STATUS = {UsageError: 400, NotFound: 404, Conflict: 409, Unprocessable: 422}
 
 
 @web.middleware
@@ -54,3 +63,15 @@ def namespace_of(request: web.Request, default: str, body: Mapping[str, Any] | N
 def lines_of(values: list[Any]) -> bytes:
     """Values as NDJSON."""
     return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values).encode()
+
+
+async def send(
+    request: web.Request, response: web.StreamResponse, data: bytes, stuck_after_s: float = STUCK_AFTER_S
+) -> None:
+    """Send a piece of a stream and wait until the reader takes it; ConnectionError when it does not or has gone."""
+    try:
+        await asyncio.wait_for(response.write(data), stuck_after_s)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError from None

@@ -15,11 +15,10 @@ from typing import Any
 from aiohttp import web
 
 from testbed.errors import UsageError
-from testbed.platform.apiserver_http import NDJSON, Handler, lines_of
+from testbed.platform.apiserver_http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 from testbed.platform.store import Store
 
 HEARTBEAT_S = 5.0
-STUCK_AFTER_S = 30.0
 PIECE_EVENTS = 200
 
 
@@ -89,10 +88,4 @@ class WatchRoutes:
         return list(piece), piece[-1]["version"] if piece else version
 
     async def _send(self, request: web.Request, response: web.StreamResponse, events: list[Mapping[str, Any]]) -> None:
-        """Send and wait until the watcher takes it; ConnectionError when it does not or has gone."""
-        try:
-            await asyncio.wait_for(response.write(lines_of(events)), self._stuck_after_s)
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionAbortedError from None
+        await send(request, response, lines_of(events), self._stuck_after_s)

@@ -30,6 +30,7 @@ KEPT_EVENTS = 10_000
 """How many changes a watcher may be behind before it gets a snapshot instead."""
 
 _RECORD, _REMOVING, _TIMINGS, _METADATA = "record", "removing", "timings", "metadata"
+_REQUESTS = "requests"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ class Store:
     def events_since(self, version: int) -> list[dict[str, Any]] | None:
         """The events after `version`, or None when they are not kept any more (or never happened)."""
         return self._ledger.events_since(version)
+
+    def request_counts(self) -> Mapping[str, tuple[list[int], float]]:
+        """What `keep_request_counts` was given, also by earlier processes."""
+        return self._database.all(_REQUESTS)
+
+    def keep_request_counts(self, counts: Mapping[str, tuple[list[int], float]]) -> None:
+        """Keep numbers of requests and their duration, by any key."""
+        with self._ledger.transaction():
+            for key, value in counts.items():
+                self._database.put(_REQUESTS, key, value)
 
     # Namespaces
 

@@ -19,6 +19,7 @@ from testbed.platform.scheduler import allowed_nodes
 from testbed.scaling import MAX_REPLICAS, PRESETS
 from testbed.scaling_annotations import read as read_scaling
 from testbed.stack import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
+from testbed.stack_keys import constrained_node, is_secret_name
 
 ROUTE_ANNOTATION = "directfaas/route"
 MIN_SCALE_LABEL = "com.openfaas.scale.min"
@@ -29,7 +30,6 @@ GATEWAY_TOKEN = "gateway-token"
 LARGEST_SECRET_BYTES = 1 << 20
 """As in Kubernetes."""
 
-_SECRET_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _ECHOED = ("envProcess", "constraints", "requests", "readOnlyRootFilesystem")
 
 
@@ -70,7 +70,7 @@ def function_request(body: Mapping[str, Any], default_namespace: str) -> Functio
     labels, annotations = _texts(body, "labels", name), _texts(body, "annotations", name)
     environment = _texts(body, "envVars", name)
     resources = {key: _resources(body, key, name) for key in ("limits", "requests")}
-    _names(body, "constraints", name)
+    _place(annotations, _names(body, "constraints", name), name)
     if not isinstance(body.get("readOnlyRootFilesystem") or False, bool):
         raise UsageError(f'"readOnlyRootFilesystem" of function {name} must be true or false')
     extra = {key: body[key] for key in _ECHOED if body.get(key)}
@@ -143,7 +143,7 @@ def route_request(body: Mapping[str, Any], namespace: str) -> Route:
 def secret_name(body: Mapping[str, Any]) -> str:
     """The name that a request about a secret gives; raises UsageError."""
     name = text(body, "name")
-    if len(name) > 253 or not _SECRET_NAME.fullmatch(name):
+    if not is_secret_name(name):
         raise UsageError(
             f'"{name}" cannot name a secret; use lower-case letters, digits, "-" and ".", a letter or digit at '
             "both ends"
@@ -209,6 +209,23 @@ def _names(body: Mapping[str, Any], key: str, name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise UsageError(f'"{key}" of function {name} must be a list of texts')
     return tuple(dict.fromkeys(value))
+
+
+def _place(annotations: dict[str, str], constraints: tuple[str, ...], name: str) -> None:
+    """A constraint on the node's name narrows the annotation that says where instances may run."""
+    for constraint in constraints:
+        try:
+            node = constrained_node(constraint)
+        except ValueError as error:
+            raise UsageError(f"function {name}: {error}") from None
+        if node is None:
+            continue
+        allowed = annotations.get(NODE_ANNOTATION, "")
+        if allowed and node not in [one.strip() for one in allowed.split(",")]:
+            raise UsageError(
+                f'constraint "{constraint}" of function {name} leaves no node: its {NODE_ANNOTATION} allows {allowed}'
+            )
+        annotations[NODE_ANNOTATION] = node
 
 
 def _resources(body: Mapping[str, Any], key: str, name: str) -> dict[str, str]:

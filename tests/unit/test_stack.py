@@ -96,9 +96,9 @@ def test_every_key_of_openfaas_is_accepted() -> None:
             """
             fprocess: python other.py
             secrets: [a]
-            constraints: ["x=y"]
-            limits: {memory: 1Mi, cpu: 100m}
-            requests: {memory: 1Mi}
+            constraints: ["kubernetes.io/os=linux"]
+            limits: {memory: 64Mi, cpu: 100m}
+            requests: {memory: 64Mi}
             namespace: n
             readonly_root_filesystem: true
             skip_build: false
@@ -115,6 +115,8 @@ def test_every_key_of_openfaas_is_accepted() -> None:
     folder = Folder({"one/handler.py": "", "two/handler.py": "", "values.yml": "environment: {A: 1, B: yes}"})
     two = stack.parse(text + "configuration: {templates: []}\n", {}, folder).function("two")
     assert two.fprocess == "python other.py"
+    assert (two.secrets, two.limits, two.requests) == (("a",), {"memory": "64Mi", "cpu": "100m"}, {"memory": "64Mi"})
+    assert (two.constraints, two.read_only_root_filesystem) == (("kubernetes.io/os=linux",), True)
     assert two.environment == {"A": "1", "B": "yes"}
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from aiohttp.test_utils import TestClient, TestServer
 
-from testbed.model import ClusterState, Host, Role
+from testbed.model import ClusterState
 from testbed.platform.apiserver import Apiserver
 from testbed.platform.store import Store
+from tests.unit.platform.apiserver_rig import HOSTS, ApiserverProcess
 
-HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 ONE = {"service": "one", "image": "i", "namespace": "t", "annotations": {"directfaas/ingress": "true"}}
 
 Scenario = Callable[[Any], Awaitable[None]]
@@ -41,7 +37,7 @@ def serve(folder: Path, scenario: Scenario) -> None:
     @asynccontextmanager
     async def client() -> AsyncIterator[Any]:
         store = Store(folder / "db", (1, 2, 3), HOSTS)
-        server = TestServer(Apiserver(store, image(folder), heartbeat_s=0.2).application())
+        server = TestServer(Apiserver(store, image(folder), folder / "functions", heartbeat_s=0.2).application())
         async with TestClient(server) as made:
             yield made
         store.close()
@@ -225,62 +221,28 @@ def test_a_watch_resumes_where_it_was_or_begins_anew(tmp_path: Path) -> None:
     serve(tmp_path, scenario)
 
 
-class Process:
-    """A real apiserver on loopback."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._argv = [
-            *(sys.executable, "-m", "testbed.platform.apiserver"),
-            *("--cluster", str(folder / "cluster.json"), "--database", str(folder / "db")),
-            *("--images", str(folder / "images"), "--listen", f"127.0.0.1:{port}"),
-        ]
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._argv)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                requests.get(f"{self.url}/healthz", timeout=5)
-                return
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline
-                assert self._process.poll() is None
-                time.sleep(0.02)
-
-    def end(self, number: signal.Signals) -> int:
-        self._process.send_signal(number)
-        return self._process.wait(30)
-
-    def state(self) -> dict[str, Any]:
-        return requests.get(f"{self.url}/state", timeout=5).json()
-
-
 def test_a_killed_apiserver_has_lost_nothing_and_its_watchers_resume(tmp_path: Path) -> None:
-    image(tmp_path)
-    cluster = {"nodes": [1, 2, 3], "hosts": [host.to_json() for host in HOSTS]}
-    (tmp_path / "cluster.json").write_text(json.dumps(cluster))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Process(tmp_path, port)
+    server = ApiserverProcess(tmp_path)
     try:
         check_that_nothing_is_lost(server)
     finally:
-        server.end(signal.SIGKILL)
+        server.end()
 
 
-def check_that_nothing_is_lost(server: Process) -> None:
-    requests.post(f"{server.url}/system/functions", json=ONE, timeout=5).raise_for_status()
-    requests.put(f"{server.url}/instances/one.t.1/phase", json={"phase": "Ready"}, timeout=5).raise_for_status()
-    before = server.state()
+def check_that_nothing_is_lost(server: ApiserverProcess) -> None:
+    secret = {"name": "gateway-token", "namespace": "t", "value": "hunter2"}
+    server.call("POST", "/system/secrets", secret).raise_for_status()
+    server.call("POST", "/system/functions", {**ONE, "secrets": ["gateway-token"]}).raise_for_status()
+    server.ready("one.t")
+    kept = ("/state", "/tokens", "/instances/one.t.1", "/instances/one.t.1/secrets", "/metrics")
+    before = {path: server.call("GET", path).text for path in kept}
     assert server.end(signal.SIGKILL) == -signal.SIGKILL
     server.start()
-    assert server.state() == before
-    with requests.get(f"{server.url}/watch?since={before['version']}", stream=True, timeout=30) as watch:
+    assert {path: server.call("GET", path).text for path in kept} == before
+    version = server.state()["version"]
+    with server.call("GET", f"/watch?since={version}", stream=True) as watch:
         scale = {"serviceName": "one", "namespace": "t", "replicas": 2}
-        requests.post(f"{server.url}/system/scale-function/one", json=scale, timeout=5).raise_for_status()
+        server.call("POST", "/system/scale-function/one", scale).raise_for_status()
         event = json.loads(next(watch.iter_lines(chunk_size=None)))
-        assert (event["type"], event["version"]) == ("PUT", before["version"] + 1)
+        assert (event["type"], event["version"]) == ("PUT", version + 1)
         assert server.end(signal.SIGTERM) == 0

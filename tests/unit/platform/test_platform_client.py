@@ -68,7 +68,7 @@ class Cluster:
     def _serve(self, started: Future[int]) -> None:
         asyncio.set_event_loop(self._loop)
         store = Store(self.folder / "db", NODES, ())
-        app = Apiserver(store, self.folder / "images").application()
+        app = Apiserver(store, self.folder / "images", self.folder / "functions").application()
 
         async def version(_: web.Request) -> web.Response:
             return web.json_response({"applied": store.state.version, "switches": {"1": {"connected": True}}})

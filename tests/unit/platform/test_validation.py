@@ -128,3 +128,60 @@ def test_a_route_is_direct_or_gateway() -> None:
     with pytest.raises(UsageError) as caught:
         validation.route_request({"annotations": {"directfaas/route": "fast"}}, "t")
     assert str(caught.value) == 'annotation directfaas/route of namespace t must be "direct" or "gateway"'
+
+
+@pytest.mark.parametrize(
+    ("annotation", "constraints", "node"),
+    [
+        ("", ["kubernetes.io/hostname=node3"], "node3"),
+        ("node2, node3", ["kubernetes.io/hostname == node3", "kubernetes.io/os=linux"], "node3"),
+        ("node2,node3", ["kubernetes.io/os=linux"], "node2,node3"),
+    ],
+)
+def test_a_constraint_narrows_where_instances_run(annotation: str, constraints: list[str], node: str) -> None:
+    body = {"service": "one", "image": "i", "constraints": constraints, "annotations": {"directfaas/node": annotation}}
+    assert validation.function_request(body, "t").annotations["directfaas/node"] == node
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            {"constraints": ["kubernetes.io/hostname=node2"], "annotations": {"directfaas/node": "node3"}},
+            'constraint "kubernetes.io/hostname=node2" of function one leaves no node: its '
+            "directfaas/node allows node3",
+        ),
+        ({"secrets": "db"}, '"secrets" of function one must be a list of texts'),
+        ({"readOnlyRootFilesystem": "yes"}, '"readOnlyRootFilesystem" of function one must be true or false'),
+        (
+            {"limits": {"memory": "lots"}},
+            'limits of function one are wrong: memory limit "lots" is not a Kubernetes quantity; write it like "128Mi"',
+        ),
+    ],
+)
+def test_what_a_function_cannot_run_with_is_refused(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        validation.function_request({"service": "one", "image": "i", **body}, "t")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"name": ""}, '"" cannot name a secret; use lower-case letters, digits, "-" and ".", a letter or digit at '
+         "both ends"),
+        ({"name": "a", "rawValue": "hunter2!"}, "the value of secret a is not base64"),
+        ({"name": "a", "value": "hunter2\ud800"}, "the value of secret a is not UTF-8 text"),
+        ({"name": "a", "value": "x" * (1 << 20) + "y"}, "secret a is longer than 1048576 bytes"),
+    ],
+)  # fmt: skip
+def test_a_secret_that_cannot_be_kept_is_refused_without_its_value(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        validation.secret_request(body, "t")
+    assert str(caught.value) == message
+    assert caught.value.__suppress_context__ or "hunter2" not in repr(caught.value.__context__)
+
+
+def test_a_secret_is_its_raw_value_or_its_text() -> None:
+    assert validation.secret_request({"name": "a", "rawValue": "AAE=", "value": "x"}, "t").value == "AAE="
+    assert validation.secret_request({"name": "a", "value": "x"}, "t").value == "eA=="

@@ -1,0 +1,118 @@
+"""The keys of a stack.yaml's function that say what it runs with: secrets, limits, requests, constraints. Pure.
+
+Each mistake is named by file and line. `stack` reads the rest of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from testbed import quantities
+from testbed.errors import UsageError
+from testbed.yamlnodes import YamlReader
+
+HOSTNAME = "kubernetes.io/hostname"
+_FIXED = {"kubernetes.io/os": "linux", "node.platform.os": "linux"}
+
+_SECRET_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_CONSTRAINT = re.compile(r"\s*([^=\s]+)\s*==?\s*([^=\s]+)\s*")
+
+Keys = Mapping[str, tuple[yaml.Node, yaml.Node]]
+
+
+@dataclass(frozen=True)
+class RunKeys:
+    """These keys' values, as `FunctionSpec` has them."""
+
+    secrets: tuple[str, ...] = ()
+    limits: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    read_only_root_filesystem: bool = False
+
+
+def read(reader: YamlReader, name: str, keys: Keys) -> RunKeys:
+    """What the keys of function `name` say; raises StackError for the first mistake."""
+    return RunKeys(
+        _secrets(reader, name, keys),
+        _resources(reader, name, keys, "limits"),
+        _resources(reader, name, keys, "requests"),
+        _constraints(reader, name, keys),
+        _read_only(reader, name, keys),
+    )
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether this can name a secret (a DNS subdomain, as Kubernetes wants; also a safe file name)."""
+    return len(name) <= 253 and bool(_SECRET_NAME.fullmatch(name))
+
+
+def constrained_node(constraint: str) -> str | None:
+    """The node that a constraint such as "kubernetes.io/hostname=node2" asks for, None when every node meets it.
+
+    Raises ValueError when it is not a constraint, or no node can meet it.
+    """
+    found = _CONSTRAINT.fullmatch(constraint)
+    if not found:
+        raise ValueError(f'"{constraint}" is no constraint; write e.g. {HOSTNAME}=node2')
+    label, value = found.groups()
+    if label == HOSTNAME:
+        return value
+    if _FIXED.get(label) != value:
+        raise ValueError(f'no node has the label "{label}={value}"; there are {HOSTNAME} and kubernetes.io/os=linux')
+    return None
+
+
+def _secrets(reader: YamlReader, name: str, keys: Keys) -> tuple[str, ...]:
+    if "secrets" not in keys:
+        return ()
+    found = reader.items(keys["secrets"][1], f"secrets of function {name}")
+    for index, one in enumerate(found):
+        if not is_secret_name(one.text):
+            reader.fail(
+                one.node,
+                f'function {name}: "{one.text}" cannot name a secret; use lower-case letters, digits, "-" and ".", a '
+                "letter or digit at both ends",
+            )
+        if one.text in [other.text for other in found[:index]]:
+            reader.fail(one.node, f"function {name} names the secret {one.text} twice; take one of them out")
+    return tuple(one.text for one in found)
+
+
+def _resources(reader: YamlReader, name: str, keys: Keys, key: str) -> dict[str, str]:
+    if key not in keys:
+        return {}
+    found = reader.texts(keys[key][1], f"{key} of function {name}")
+    for resource, value in found.items():
+        try:
+            quantities.parse_limits({resource: value.text})
+        except UsageError as error:
+            reader.fail(value.node, f"function {name}: {key} are wrong: {error}")
+    return {resource: value.text for resource, value in found.items() if value.text}
+
+
+def _constraints(reader: YamlReader, name: str, keys: Keys) -> tuple[str, ...]:
+    if "constraints" not in keys:
+        return ()
+    found = reader.items(keys["constraints"][1], f"constraints of function {name}")
+    for one in found:
+        try:
+            constrained_node(one.text)
+        except ValueError as error:
+            reader.fail(one.node, f"function {name}: {error}")
+    return tuple(one.text for one in found)
+
+
+def _read_only(reader: YamlReader, name: str, keys: Keys) -> bool:
+    if "readonly_root_filesystem" not in keys:
+        return False
+    value = reader.scalar(keys["readonly_root_filesystem"][1], f"readonly_root_filesystem of function {name}")
+    if value.text not in ("true", "false"):
+        reader.fail(
+            value.node, f'function {name}: readonly_root_filesystem is "{value.text}"; it must be true or false'
+        )
+    return value.text == "true"
