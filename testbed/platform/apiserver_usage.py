@@ -39,6 +39,8 @@ class UsageMeter:
             before = self._read(wanted)[0]
             await asyncio.sleep(WHILE_S)
         after, memory_bytes = self._read(wanted)
+        if wanted and not after:
+            return None
         self._readings.update(after)
         cores = sum(
             (one.cpu_s - before[key].cpu_s) / (one.at_s - before[key].at_s)
