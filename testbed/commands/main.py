@@ -22,6 +22,7 @@ VERBS = {
     "remove": "remove a namespace or one function",
     "scale": "set how many instances a function has",
     "scaler": "show what the scaler decided, and why",
+    "shares": "count what each instance of a function served",
     "invoke": "call a function through the gateway",
     "logs": "print what a function's instances wrote",
     "exec": "run a command in a host or a node",

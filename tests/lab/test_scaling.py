@@ -1,0 +1,156 @@
+"""Functions are scaled in a real lab: a load that rises and falls, its decisions, and who serves how much."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import requests
+
+from testbed import addressing, stack
+from testbed.model import Application, Route
+from testbed.network.lab import Lab
+from testbed.platform.client import Platform
+from testbed.platform.shares import Share, shares
+from tests import recompute_scaling
+from tests.lab.conftest import CHECKOUT
+from tests.lab.load import Load, at_rates
+
+BY_GATEWAY, DIRECT, BY_HAND = "scaled-g", "scaled-d", "by-hand"
+SETTINGS = {"threshold": "10", "maxReplicaCount": "3", "cooldownPeriod": "3"}
+RISE_AND_FALL = ((2, 8), (5, 32), (3, 4))
+"""(seconds, requests a second): 188 requests on each route."""
+CALLERS, CALLING_S = 10, 12.0
+PATIENCE_S = 60.0
+
+
+def chain(annotated: str = "", **variables: str) -> Application:
+    """chain-1 -> chain-2; the function named is scaled."""
+    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", variables), "^chain-[12]$")
+    scaling = {f"autoscaling.keda.sh/{name}": value for name, value in SETTINGS.items()}
+    functions = [
+        replace(one, annotations={**one.annotations, **scaling}) if one.name == annotated else one
+        for one in application.functions
+    ]
+    return replace(application, functions=tuple(functions))
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    with lab.inside():
+        platform = Platform(lab)
+        platform.deploy(chain("chain-1"), BY_GATEWAY, Route.GATEWAY)
+        platform.deploy(chain("chain-2"), DIRECT, Route.DIRECT)
+        yield platform
+        for namespace in platform.state().deployments:
+            platform.remove(namespace)
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"within {PATIENCE_S:.0f} s not so: {what}"
+        time.sleep(0.1)
+
+
+def decisions(function: str) -> list[dict[str, Any]]:
+    answer = requests.get(f"{addressing.SCALER_URL}/decisions", params={"function": function}, timeout=10)
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def replicas(platform: Platform, function: str) -> int:
+    return platform.state().functions[function].replicas
+
+
+def told(title: str, found: list[Share]) -> dict[str, int]:
+    """Print who served how much; instance -> invocations."""
+    total = sum(share.invocations for share in found)
+    print(f"\n{title}: {total} invocations")
+    for share in found:
+        part = 100 * share.invocations / total
+        print(f"  {share.instance:<24} {share.invocations:>5}  {part:5.1f} %  over {share.served_s:.1f} s")
+    return {share.instance: share.invocations for share in found}
+
+
+def test_a_load_that_rises_and_falls_scales_from_zero_and_back(lab: Lab, platform: Platform) -> None:
+    scaled = [f"chain-1.{BY_GATEWAY}", f"chain-2.{DIRECT}"]
+    eventually(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance before the load")
+    before = {name: decisions(name)[-1]["number"] for name in scaled}
+    targets = [f"/function/chain-1.{BY_GATEWAY}?length=1", f"/function/chain-1.{DIRECT}"]
+    loads = [Load(lab, target, CALLERS, at_rates(RISE_AND_FALL)) for target in targets]
+    answered = [(load.wait().failures, load.answered) for load in loads]
+    assert answered == [([], sum(round(seconds * rate) for seconds, rate in RISE_AND_FALL))] * 2
+    eventually(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance after the cooldown")
+    kept = [json.loads(line) for line in (lab.state_folder / "logs" / "scaler-decisions.ndjson").open()]
+    for name in scaled:
+        entries = decisions(name)
+        assert entries == [entry for entry in kept if entry["function"] == name]
+        by_metrics = [entry for entry in entries if entry["by"] != "activation"]
+        for entry in by_metrics:
+            assert recompute_scaling.recomputed(entry) == entry["desired"], entry
+        assert recompute_scaling.check_sequence(by_metrics) == []
+        now = [entry for entry in entries if entry["number"] > before[name]]
+        changes = [(e["by"], e["current"], e["desired"]) for e in now if e["applied"] and e["desired"] != e["current"]]
+        print(name, changes)
+        assert max(desired for _, _, desired in changes) >= 2
+        assert changes[-1][0] == "keda"
+        assert changes[-1][2] == 0
+
+
+def test_a_held_call_is_what_starts_a_function_on_the_direct_route(platform: Platform) -> None:
+    entries = [entry for entry in decisions(f"chain-2.{DIRECT}") if entry["by"] == "activation"]
+    assert [(entry["current"], entry["desired"], entry["applied"]) for entry in entries] == [(0, 1, True)]
+
+
+def test_every_instance_serves_and_later_ones_less(lab: Lab, platform: Platform) -> None:
+    name = f"chain-2.{DIRECT}"
+    since_ns = time.monotonic_ns()
+    times_s = (number * 0.011 for number in range(int(CALLING_S / 0.011)))
+    load = Load(lab, f"/function/chain-1.{DIRECT}", CALLERS, times_s).wait()
+    assert load.failures == []
+    found = shares(lab.state_folder / "functions", name, since_ns)
+    served = told(f"{CALLERS} callers, {CALLING_S:.0f} s, a connection a call", found)
+    assert sum(served.values()) == load.answered
+    assert len(found) == int(SETTINGS["maxReplicaCount"])
+    assert max(served.values()) == found[0].invocations
+
+
+def test_nothing_is_taken_away_while_scaler_or_controller_are_away(lab: Lab, platform: Platform) -> None:
+    name = f"chain-2.{DIRECT}"
+    times_s = (number / 40 for number in range(40 * 10))
+    load = Load(lab, f"/function/chain-1.{DIRECT}", CALLERS, times_s)
+    eventually(lambda: replicas(platform, name) == 3, "three instances")
+    before = decisions(name)[-1]["number"]
+    for component in ("scaler", "controller"):
+        lab.client.restart(component, {})
+        time.sleep(2)
+    load.wait()
+    assert load.failures == []
+    while_away = [entry for entry in decisions(name) if entry["number"] > before]
+    assert [one for one in while_away if one["desired"] < one["current"] and one["outcome"].get("active")] == []
+    assert [entry["desired"] for entry in while_away if entry["applied"]] == []
+    numbers = [entry["number"] for entry in decisions(name)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_kept_connections_stay_with_the_instances_they_have(lab: Lab, platform: Platform) -> None:
+    first_share = {}
+    for connection in ("per-call", "keepalive"):
+        platform.deploy(chain(CONNECTION=connection), BY_HAND, Route.DIRECT)
+        target, name = f"/function/chain-1.{BY_HAND}", f"chain-2.{BY_HAND}"
+        Load(lab, target, CALLERS, at_rates([(1, 100)])).wait()
+        (first,) = [one.id for one in platform.state().instances.values() if one.function_name == name]
+        platform.scale("chain-2", BY_HAND, 3)
+        platform.wait_ready(namespace=BY_HAND)
+        since_ns = time.monotonic_ns()
+        load = Load(lab, target, CALLERS, at_rates([(2, 100)])).wait()
+        assert load.failures == []
+        served = told(f"scaled from 1 to 3, {connection}", shares(lab.state_folder / "functions", name, since_ns))
+        first_share[connection] = served[first] / sum(served.values())
+        platform.scale("chain-2", BY_HAND, 1)
+        platform.wait_ready(namespace=BY_HAND)
+    assert first_share["keepalive"] > first_share["per-call"]
