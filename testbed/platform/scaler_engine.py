@@ -114,8 +114,7 @@ class Engine:
             scaled.next_poll_s = scaled.next_sync_s = 0.0
             self._wake.set()
         if old is not None and old.replicas == 0 < function.replicas:
-            scaled.last_active_s = now_s  # whoever did it: the cooldown begins now
-            scaled.starting_since_s = now_s
+            scaled.starting_since_s = now_s  # whoever did it: the cooldown begins when an instance is ready
 
     def _settings_of(self, function: Function) -> Settings | None:
         try:

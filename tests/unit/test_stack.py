@@ -261,6 +261,11 @@ MISTAKES = {
         changed("directfaas/calls", "directfaas/call"),
         '15: function one: annotation "directfaas/call" is not known; did you mean "directfaas/calls"?',
     ),
+    "setting of the scaler": (
+        changed('directfaas/calls: "two"', 'directfaas/calls: "two"\n      autoscaling.keda.sh/maxReplicaCount: few'),
+        "16: annotation autoscaling.keda.sh/maxReplicaCount of function one must be a whole number of at least 0, not "
+        '"few"',
+    ),
     "node": (
         changed('directfaas/calls: "two"', 'directfaas/calls: "two"\n      directfaas/node: worker'),
         '16: function one: directfaas/node is "worker"; write e.g. node2 or node2,node3',

@@ -49,6 +49,11 @@ def test_without_a_namespace_the_default_one_is_meant() -> None:
     assert validation.function_request({"service": "one", "image": "i"}, "openfaas-fn").namespace == "openfaas-fn"
 
 
+def test_settings_of_the_scaler_are_checked_at_deployment() -> None:
+    with pytest.raises(UsageError, match="threshold of function one must be a number"):
+        check({"annotations": {"autoscaling.keda.sh/threshold": "many"}})
+
+
 NAME = 'use at most 63 lower-case letters, digits and "-", a letter or digit at both ends'
 
 
