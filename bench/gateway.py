@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from bench import servers
 from bench.client import LARGE, Client, OpenLoop, Timed
 from bench.outcome import Estimate, Outcome, ratio_of_medians, summary
 from bench.proxies import Rig, rig
@@ -37,6 +36,11 @@ COLD_PAUSE_S = 0.001
 WARMUP = 5
 EXTRA_SIZES = (200, 16384)
 """Bodies with which the extra targets (tokens, the provider's proxy) are measured."""
+EXTRA_TITLES = {
+    "tokens": "The gateway checking a namespace's token, beside HAProxy, which checks none",
+    "provider": "The provider's proxy alone, beside HAProxy",
+    "haproxy+provider": "HAProxy before the provider's proxy, two in a row as OpenFaaS has them, beside HAProxy alone",
+}
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def run(context: Context) -> Outcome:
     gc.collect()
     gc.freeze()  # so that collections between cells are quick
     for upstream, group in itertools.groupby(todo, key=lambda cell: cell.upstream):
-        with rig(upstream, secured=servers.has_tokens(), profile_folder=context.profile_folder) as running:
+        with rig(upstream, extras=True, profile_folder=context.profile_folder) as running:
             for cell in group:
                 context.progress(len(judged) / len(todo), cell.name)
                 rounds = measure(cell, running, context.seed + len(judged))
@@ -237,10 +241,10 @@ def _conclude(outcome: Outcome, judged: Sequence[Judged]) -> None:
         "HAProxy CPU ms/1000", "gateway CPU", "ratio", "errors", "38-46 ms %",
     )  # fmt: skip
     outcome.table("The gateway beside HAProxy, by cell", columns, [_row(one, "gateway") for one in judged])
-    extra = [_row(one, name) for one in judged for name in one.p50_ratio if name != "gateway"]
-    if extra:
-        title = "The gateway checking a namespace token, beside HAProxy without"
-        outcome.table(title, [column.replace("gateway", "tokens") for column in columns], extra)
+    for name, title in EXTRA_TITLES.items():
+        extra = [_row(one, name) for one in judged if name in one.p50_ratio]
+        if extra:
+            outcome.table(title, [column.replace("gateway", name) for column in columns], extra)
 
 
 def _row(one: Judged, name: str) -> list[Any]:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import profiling
@@ -27,6 +27,7 @@ from testbed.errors import EnvironmentProblem, LabError
 
 ANSWER_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
+GATEWAY, PROVIDER = "testbed.platform.gateway", "testbed.platform.provider_proxy"
 
 HAPROXY_CONFIG = """
 global
@@ -43,33 +44,79 @@ frontend gateway
     bind 127.0.0.1:{port}
     unique-id-format %{{+X}}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid
     http-request set-header X-Call-Id %[unique-id]
-    http-request replace-path /function/[^/]+(.*) \\1
+    {rewrite}
     default_backend function
 backend function
     {close}
-    server f {function}:{function_port}
+    server f {server}
 """
 
 
 @dataclass(frozen=True)
 class Rig:
-    """The targets by name, "direct" first, and the process to account for behind each of the others."""
+    """The targets by name, "direct" first, and the processes to account for behind each of the others."""
 
     targets: Mapping[str, Target]
-    pids: Mapping[str, int]
+    pids: Mapping[str, tuple[int, ...]]
 
     def cpu_ms(self) -> dict[str, float]:
         """Each proxy's CPU time so far."""
-        return {name: cpu_ms(pid) for name, pid in self.pids.items()}
+        return {name: sum(map(cpu_ms, pids)) for name, pids in self.pids.items()}
+
+
+@dataclass(frozen=True)
+class _Rigging:
+    """What the parts of a rig need to start."""
+
+    stack: ExitStack
+    folder: Path
+    function_port: int
+    state_port: int
+    upstream: str
+
+    def haproxy(self, address: str, port: int, *, strips_path: bool) -> tuple[int, int]:
+        """(port, pid) of a HAProxy before address:port. EnvironmentProblem when there is none on this machine."""
+        program = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise EnvironmentProblem("the gateway's peer, haproxy, is not installed here; run `make setup`")
+        own = free_port()
+        config = self.folder / f"haproxy-{own}.cfg"
+        pooled = self.upstream == "pooled"
+        config.write_text(
+            HAPROXY_CONFIG.format(
+                port=own,
+                server=f"{address}:{port}",
+                rewrite="http-request replace-path /function/[^/]+(.*) \\1" if strips_path else "",
+                reuse="always" if pooled else "never",
+                close="" if pooled else "option httpclose",
+            )
+        )
+        return own, spawn(self.stack, [program, "-db", "-f", str(config)], self.folder / f"haproxy-{own}.log")
+
+    def component(self, module: str, profile: Path | None = None) -> tuple[int, int]:
+        """(port, pid) of the gateway, or of what takes the same settings."""
+        own = free_port()
+        environment = {
+            "PYTHONPATH": str(CHECKOUT),
+            "port": str(own),
+            "metrics_port": str(free_port()),
+            "function_port": str(self.function_port),
+            "apiserver_url": f"http://127.0.0.1:{self.state_port}",
+            "gateway_upstream": self.upstream,
+            **(profiling.environment(profile) if profile else {}),
+        }
+        log = self.folder / f"{module.rpartition('.')[2]}-{own}.log"
+        return own, spawn(self.stack, [sys.executable, "-m", module], log, environment)
 
 
 @contextmanager
-def rig(upstream: str, *, secured: bool = False, profile_folder: Path | None = None) -> Iterator[Rig]:
+def rig(upstream: str, *, extras: bool = False, profile_folder: Path | None = None) -> Iterator[Rig]:
     """Everything started and answering.
 
     Args:
-        upstream: "pooled" or "per-call": how both proxies connect to the function.
-        secured: one more gateway, whose function asks for a namespace token.
+        upstream: "pooled" or "per-call": how the proxies connect to the function.
+        extras: more targets: "tokens", a gateway whose function asks for its namespace's token; "provider", the
+            provider's own proxy; "haproxy+provider", the two proxies in a row that OpenFaaS's requests pass.
 
     Raises:
         EnvironmentProblem: there is no HAProxy here.
@@ -77,62 +124,48 @@ def rig(upstream: str, *, secured: bool = False, profile_folder: Path | None = N
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=scratch())))
-        ports = {name: free_port() for name in ("function", "state", "haproxy", "gateway", "metrics")}
+        parts = _Rigging(stack, folder, free_port(), free_port(), upstream)
         serve = [sys.executable, "-m", "bench.servers"]
-        spawn(stack, [*serve, "function", str(ports["function"])], folder / "function.log")
-        spawn(stack, [*serve, "state", str(ports["state"])], folder / "state.log")
-        pids = {"haproxy": _haproxy(stack, folder, ports, upstream), "gateway": 0}
-        pids["gateway"] = gateway(stack, folder, ports, upstream, profile_folder)
-        targets = {
-            "direct": Target("direct", (FUNCTION_IP, ports["function"]), "/"),
-            "haproxy": Target("haproxy", ("127.0.0.1", ports["haproxy"]), "/function/f/"),
-            "gateway": Target("gateway", ("127.0.0.1", ports["gateway"]), "/function/f/"),
+        spawn(stack, [*serve, "function", str(parts.function_port)], folder / "function.log")
+        spawn(stack, [*serve, "state", str(parts.state_port)], folder / "state.log")
+        profile = profile_folder / f"gateway.gateway-{upstream}.prof" if profile_folder else None
+        started = {
+            "haproxy": parts.haproxy(FUNCTION_IP, parts.function_port, strips_path=True),
+            "gateway": parts.component(GATEWAY, profile),
         }
-        if secured:
-            second = {**ports, "gateway": free_port(), "metrics": free_port()}
-            pids["tokens"] = gateway(stack, folder, second, upstream, None)
-            header = f"Authorization: Bearer {SECURED_TOKEN}"
-            targets["tokens"] = Target("tokens", ("127.0.0.1", second["gateway"]), "/function/f.secured/", (header,))
+        targets = {"direct": Target("direct", (FUNCTION_IP, parts.function_port), "/")}
+        targets |= {name: _target(name, port) for name, (port, _) in started.items()}
+        pids: dict[str, tuple[int, ...]] = {name: (pid,) for name, (_, pid) in started.items()}
+        if extras:
+            _add_extras(parts, targets, pids)
         for target in targets.values():
             wait_until_it_answers(target, folder)
-        if profile_folder is not None:
-            profiling.forget_start(pids["gateway"])
-        yield Rig(targets, pids)
+        _drop_unasked_tokens(targets)
+        if profile is not None:
+            profiling.forget_start(pids["gateway"][0])
+        yield Rig(targets, {name: these for name, these in pids.items() if name in targets})
 
 
-def _haproxy(stack: ExitStack, folder: Path, ports: Mapping[str, int], upstream: str) -> int:
-    program = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        raise EnvironmentProblem("the gateway's peer, haproxy, is not installed here; run `make setup`")
-    config = folder / "haproxy.cfg"
-    config.write_text(
-        HAPROXY_CONFIG.format(
-            port=ports["haproxy"],
-            function=FUNCTION_IP,
-            function_port=ports["function"],
-            reuse="always" if upstream == "pooled" else "never",
-            close="" if upstream == "pooled" else "option httpclose",
-        )
-    )
-    return spawn(stack, [program, "-db", "-f", str(config)], folder / "haproxy.log")
+def _target(name: str, port: int) -> Target:
+    return Target(name, ("127.0.0.1", port), "/function/f/")
 
 
-def gateway(
-    stack: ExitStack, folder: Path, ports: Mapping[str, int], upstream: str, profile_folder: Path | None
-) -> int:
-    """The gateway's process; `ports` names its own, its metrics', the function's and the state's."""
-    environment = {
-        "PYTHONPATH": str(CHECKOUT),
-        "port": str(ports["gateway"]),
-        "metrics_port": str(ports["metrics"]),
-        "function_port": str(ports["function"]),
-        "apiserver_url": f"http://127.0.0.1:{ports['state']}",
-        "gateway_upstream": upstream,
-    }
-    if profile_folder is not None:
-        environment |= profiling.environment(profile_folder / f"gateway.gateway-{upstream}.prof")
-    argv = [sys.executable, "-m", "testbed.platform.gateway"]
-    return spawn(stack, argv, folder / f"gateway-{ports['gateway']}.log", environment)
+def _add_extras(parts: _Rigging, targets: dict[str, Target], pids: dict[str, tuple[int, ...]]) -> None:
+    port, pid = parts.component(GATEWAY)
+    header = f"Authorization: Bearer {SECURED_TOKEN}"
+    targets["tokens"] = Target("tokens", ("127.0.0.1", port), "/function/f.secured/", (header,))
+    pids["tokens"] = (pid,)
+    provider_port, provider = parts.component(PROVIDER)
+    targets["provider"], pids["provider"] = _target("provider", provider_port), (provider,)
+    behind_port, behind = parts.component(PROVIDER)
+    port, pid = parts.haproxy("127.0.0.1", behind_port, strips_path=False)
+    targets["haproxy+provider"], pids["haproxy+provider"] = _target("haproxy+provider", port), (pid, behind)
+
+
+def _drop_unasked_tokens(targets: dict[str, Target]) -> None:
+    """A gateway that answers without the token checks none, and there is nothing to measure."""
+    if "tokens" in targets and Client(replace(targets["tokens"], headers=()), 10, keepalive=False).ask():
+        del targets["tokens"]
 
 
 def spawn(stack: ExitStack, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:

@@ -76,7 +76,7 @@ def uploads(context: Context, running: Rig, outcome: Outcome) -> None:
             rates[name].append(size / 1e6 / upload_s(running.targets[name], size))
     large = context.count(2048, 64) * MIB
     context.progress(0.5, f"an upload of {large // MIB} MiB")
-    with watched_memory(running.pids["gateway"]) as memory_mb:
+    with watched_memory(running.pids["gateway"][0]) as memory_mb:
         took_s = upload_s(running.targets["gateway"], large)
     outcome.figure("upload-growth", max(memory_mb) - memory_mb[0], f"{memory_mb[0]:.0f} MB before")
     outcome.figure("upload-rate", large / 1e6 / took_s)
@@ -107,7 +107,7 @@ def idle(context: Context, running: Rig, outcome: Outcome) -> None:
     """Connections that say nothing: what each costs, whether others are served meanwhile, what stays behind."""
     count = context.count(10_000, 100)
     raise_file_limit(count + SPARE_FILES)
-    pid, target = running.pids["gateway"], running.targets["gateway"]
+    pid, target = running.pids["gateway"][0], running.targets["gateway"]
     client = Client(target, 200, keepalive=True)
     client.ask()
     before_mb, before_files = anonymous_mb(pid), open_files(pid)
