@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,36 @@ def controller(context: Context, lab: Lab, platform: Platform, subject: str) -> 
         yield
     finally:
         lab.client.restart("controller", {"PYTHONPATH": str(CHECKOUT), "BENCH_PROFILE": ""})
+
+
+@contextmanager
+def daemon(context: Context, subject: str) -> Iterator[None]:
+    """In a pass that is there to be profiled, a lab that is started in the block has its daemon under cProfile."""
+    if context.profile_folder is None:
+        yield
+        return
+    own = sys.executable
+    path = (context.profile_folder / f"{subject}.daemon.prof").resolve()
+    os.environ |= {"BENCH_PROFILE": str(path), "BENCH_PYTHON": own}
+    sys.executable = str(FOLDER / "python")  # what the lab starts its daemon with
+    try:
+        yield
+    finally:
+        sys.executable = own
+        del os.environ["BENCH_PROFILE"], os.environ["BENCH_PYTHON"]
+
+
+def write_daemon(context: Context, lab: Lab, subject: str) -> None:
+    """Have a daemon that is profiled write its profile. The last thing that such a lab does."""
+    if context.profile_folder is None:
+        return
+    path = context.profile_folder / f"{subject}.daemon.prof"
+    children = Path(f"/proc/{lab.init_pid}/task/{lab.init_pid}/children").read_text().split()
+    path.unlink(missing_ok=True)
+    os.kill(int(children[0]), signal.SIGUSR2)
+    deadline = time.monotonic() + RESTART_TIMEOUT_S
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _await_switches(platform: Platform) -> None:

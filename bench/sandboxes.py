@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import labs
+from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
 from bench.subject import Context
 from experiments.statistics import bootstrap
@@ -71,7 +71,7 @@ def slope(values: list[float], seed: int) -> Estimate:
 
 def run(context: Context) -> Outcome:
     count, together = context.count(200, 4), context.count(50, 3)
-    with labs.fresh_lab() as lab:
+    with profiling.daemon(context, "sandboxes"), labs.fresh_lab() as lab:
         outcome = Outcome(datapath=lab.datapath)
         times_ms = []
         for n in range(count):
@@ -82,6 +82,7 @@ def run(context: Context) -> Outcome:
         all_ms, each_ms = at_once(lab, count, together)
         context.progress(0.85, "taking them away")
         removals_ms = [remove(lab, n) for n in range(count + together)]
+        profiling.write_daemon(context, lab, "sandboxes")
     outcome.add_series("a sandbox", "ms", times_ms)
     outcome.add_series(f"each of {together} at once", "ms", each_ms)
     outcome.add_series("removing a sandbox", "ms", removals_ms)

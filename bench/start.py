@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from bench import profiling
 from bench.outcome import Outcome, median_of
 from bench.subject import CHECKOUT, Context
 from testbed import addressing, stack
@@ -16,15 +17,17 @@ HOSTS = 20
 RETAIL = CHECKOUT / "functions" / "hello_retail" / "stack.yaml"
 
 
-def with_hosts_s(hosts: int, outcome: Outcome) -> float:
+def with_hosts_s(context: Context, hosts: int, outcome: Outcome) -> float:
     """Seconds from nothing until the control plane answers and the lab has that many hosts."""
     started = time.perf_counter()
-    with start_lab(name=f"bench-{os.getpid()}") as lab:
+    with profiling.daemon(context, "start"), start_lab(name=f"bench-{os.getpid()}") as lab:
         outcome.datapath = lab.datapath
         for n in range(hosts - len(lab.client.hosts())):
             node = 2 + n % 2
             lab.client.add_host(f"bench{n}", node, addressing.eip(node, 1000 + n))
-        return time.perf_counter() - started
+        took_s = time.perf_counter() - started
+        profiling.write_daemon(context, lab, "start")
+        return took_s
 
 
 def with_retail_s() -> float:
@@ -45,7 +48,7 @@ def run(context: Context) -> Outcome:
     times_s, retail_s = [], []
     for n in range(starts):
         context.progress(n / steps, f"start {n + 1} of {starts}")
-        times_s.append(with_hosts_s(HOSTS, outcome))
+        times_s.append(with_hosts_s(context, HOSTS, outcome))
     for n in range(retail):
         context.progress((starts + 4 * n) / steps, f"hello_retail on both routes, {n + 1} of {retail}")
         retail_s.append(with_retail_s())
