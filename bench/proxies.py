@@ -6,6 +6,7 @@ functions that are ready, then heartbeats. Everything started here dies with the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -155,6 +156,8 @@ def _add_extras(parts: _Rigging, targets: dict[str, Target], pids: dict[str, tup
     header = f"Authorization: Bearer {SECURED_TOKEN}"
     targets["tokens"] = Target("tokens", ("127.0.0.1", port), "/function/f.secured/", (header,))
     pids["tokens"] = (pid,)
+    if importlib.util.find_spec(PROVIDER) is None:
+        return
     provider_port, provider = parts.component(PROVIDER)
     targets["provider"], pids["provider"] = _target("provider", provider_port), (provider,)
     behind_port, behind = parts.component(PROVIDER)
@@ -199,8 +202,11 @@ def wait_until_it_answers(target: Target, logs: Path) -> None:
         except OSError:
             pass
         time.sleep(0.05)
-    tails = [f"{log.name}: {log.read_text(errors='replace')[-500:]}" for log in sorted(logs.glob("*.log"))]
-    raise LabError(f"{target.name} at {target.address[0]}:{target.address[1]} does not answer; " + " ".join(tails))
+    ends = [" ".join(log.read_text(errors="replace").split())[-200:] for log in sorted(logs.glob("*.log"))]
+    said = "; ".join(end for end in ends if end) or "nothing"
+    raise LabError(
+        f"{target.name} at {target.address[0]}:{target.address[1]} does not answer; the programs said: {said}"
+    )
 
 
 def free_port() -> int:
