@@ -167,9 +167,13 @@ class Holds:
         for held in self._leaving.pop(node, ()):
             held.alone = True
             self._asked.setdefault(held.punt.callee, _Asked(again_s=held.since_s))
+            again = self._held.setdefault(held.punt.callee, {})
             segment = segments.read(held.punt.frame)
             assert segment is not None  # it was read when it came
-            self._held.setdefault(held.punt.callee, {}).setdefault(segment.connection, held)
+            if segment.connection in again:  # its SYN came once more meanwhile, and seemed a new call
+                count = self._count(held.punt.callee)
+                count.held, count.repeated = count.held - 1, count.repeated + 1
+            again[segment.connection] = held
 
     def settle(self, standing: Callable[[Punt], Standing]) -> list[Effect]:
         """Something changed: release what can be, reset what is hopeless."""

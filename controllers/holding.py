@@ -54,7 +54,7 @@ class Holding:
 
     def punted(self, node: int, cookie: int, match: Mapping[str, Any], frame: bytes) -> None:
         """A switch handed over a packet. Cheap, and never waits: other messages of the switch are behind it."""
-        punt = _punt(node, cookie, match, frame)
+        punt = read(node, cookie, match, frame)
         if punt is not None and node in self._channels:
             self._perform(self.holds.punted(punt, self._standing(punt), monotonic()))
 
@@ -154,7 +154,7 @@ class Holding:
         self._perform(self.holds.answered(callee, status, monotonic()))
 
 
-def _punt(node: int, cookie: int, match: Mapping[str, Any], frame: bytes) -> Punt | None:
+def read(node: int, cookie: int, match: Mapping[str, Any], frame: bytes) -> Punt | None:
     """A packet-in by the row that caused it; None where it is not one of the rows that hold."""
     category, thing = p.category_of(cookie), p.object_of(cookie)
     if category is p.Category.HOLD:

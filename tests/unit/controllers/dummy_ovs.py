@@ -90,6 +90,15 @@ class Connection:
                 if not message.flags & _ofp.OFPMPF_REPLY_MORE:
                     return replies
 
+    def punt_of(self, data: bytes) -> Any:
+        """The first packet-in after `data` was sent. OVS gives a passive connection none unless it asks."""
+        settings = _parser.OFPSetConfig(self.datapath, _ofp.OFPC_FRAG_NORMAL, 128)
+        self._socket.sendall(translator.serialize(self.datapath, settings) + data)
+        while True:
+            message = self._next()
+            if isinstance(message, _parser.OFPPacketIn):
+                return message
+
     def ports(self) -> dict[str, int]:
         replies = self.ask(_parser.OFPPortDescStatsRequest(self.datapath, 0))
         self.datapath.ports = {port.port_no: port for reply in replies for port in reply.body}

@@ -90,6 +90,16 @@ def test_a_bundle_that_failed_leaves_its_calls_held_and_the_next_goes_without_th
     assert holds.counts[CALLEE].released == 1
 
 
+def test_a_syn_that_comes_again_while_its_bundle_fails_is_one_call() -> None:
+    holds = Holds()
+    holds.punted(punt(), CLOSED, 0.0)
+    holds.opening(NODE, CALLEE)
+    holds.punted(punt(), CLOSED, 1.0)
+    holds.failed(NODE)
+    counts = holds.counts[CALLEE]
+    assert (holds.now(CALLEE), counts.held, counts.repeated) == (1, 1, 1)
+
+
 def test_a_call_that_waits_too_long_is_reset() -> None:
     holds = Holds()
     holds.punted(punt(1), CLOSED, 0.0)

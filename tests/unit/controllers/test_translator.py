@@ -11,9 +11,10 @@ from clusters import put, small
 from dummy_ovs import Connection, add_bridge, vswitchd
 from frames import syn
 
+from controllers import holding, sdn, translator
 from controllers import pipeline as p
-from controllers import sdn, translator
 from controllers.generator import Generator
+from controllers.hold import Punt as Punted
 from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from controllers.rows import (
     Foreign,
@@ -229,3 +230,18 @@ def test_a_packet_for_a_port_goes_nowhere_else(switch: Connection, generator: Ge
     packet = PacketOut(b"\0" * 60, None, (OutputPort(switch.ports()["n2p12"]),))
     assert switch.deliver(translator.encode(switch.datapath, (), (), 1, 2, [packet])) == []
     assert sum(entry.packets for entry in entries(switch)) == 0
+
+
+@pytest.mark.parametrize(("table", "held"), [(p.DAG_POLICY, True), (p.SERVICE_LB, False)])
+def test_a_punt_is_the_whole_packet_and_says_who_calls_whom(
+    switch: Connection, generator: Generator, table: p.Table, held: bool
+) -> None:
+    install(switch, generator.desired[2], Switch(2, switch.ports()))
+    sent = syn(addressing.eip(2, 12), addressing.vip(258), 40_000, 7) + b"x" * 900
+    port = switch.ports()["n2p12"]
+    identity = (SetField("reg1", 257), SetField("reg4", p.HELD), Resubmit(table.number))
+    message = switch.punt_of(
+        translator.serialize(switch.datapath, translator.packet_out(switch.datapath, PacketOut(sent, port, identity)))
+    )
+    punt = holding.read(2, message.cookie, message.match, message.data)
+    assert punt == Punted(2, port, caller=257, callee=258, frame=sent, counted=not held)
