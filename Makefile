@@ -46,8 +46,9 @@ kernel-tests: setup lab-kernel
 mutants: setup
 	$(SUDO) $(PYTHON) -m tests.mutants
 
+# BENCH="gateway --profile" and the like: see bench/__main__.py
 bench: setup
-	$(SUDO) $(PYTHON) -m bench
+	$(SUDO) $(PYTHON) -m bench $(BENCH)
 
 lab-kernel: setup
 	$(PYTHON) -m testbed.labkernel.build

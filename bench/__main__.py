@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -64,7 +65,8 @@ def run_all(options: argparse.Namespace) -> int:
             code = run(subject, options, steps)
             if code != 0:
                 failed.append(subject.name)
-            if code > 1:  # it wrote no result
+            if code > 1:
+                print(f"bench: {subject.name} ended without a result; see above", file=sys.stderr)
                 continue
             console.print(
                 report.terminal(options.out / f"{subject.name}.json"), highlight=False, markup=False, soft_wrap=True
@@ -92,6 +94,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main() -> int:
     options = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a subject and its lab end too
     try:
         if options.subjects == ["report"]:
             report.update(options.document, options.out)
@@ -100,6 +103,9 @@ def main() -> int:
     except TestbedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("bench: interrupted; the results of the subjects that were finished are kept", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

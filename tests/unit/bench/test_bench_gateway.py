@@ -106,3 +106,25 @@ def test_a_refused_connection_and_a_wrong_answer_are_errors() -> None:
         client.timed(timed)
         OpenLoop(target, 10, keepalive=True).run([0, 1000], timed)
     assert timed.errors == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1\r\n\r\nx", b"HTTP/1.1 200 OK\r\n\r\n"]
+)
+def test_an_answer_that_is_not_200_or_not_whole_is_an_error(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection = listener.accept()[0]
+                connection.recv(4096)
+                connection.sendall(answer)
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        target, timed = Target("wrong", listener.getsockname(), "/"), Timed()
+        Client(target, 1, keepalive=False).timed(timed)
+        OpenLoop(target, 1, keepalive=False).run([0], timed)
+        thread.join()
+    assert timed.errors == 2
