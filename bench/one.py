@@ -51,7 +51,7 @@ def measure(subject: Subject, context: Context, command: Sequence[str]) -> dict[
         "commit": machine.pop("commit"),
         "uncommitted_changes": machine.pop("uncommitted_changes"),
         "machine": machine,
-        "budgets": outcome.budgets_json(subject.budgets, quick=context.quick or problem is not None),
+        "budgets": outcome.budgets_json(subject.budgets, quick=context.quick),
         "problems": [*outcome.problems, *([problem] if problem else [])],
         "facts": outcome.facts,
         "tables": outcome.tables,
