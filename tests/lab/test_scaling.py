@@ -99,11 +99,8 @@ def test_a_load_that_rises_and_falls_scales_from_zero_and_back(lab: Lab, platfor
         assert max(desired for _, _, desired in changes) >= 2
         assert changes[-1][0] == "keda"
         assert changes[-1][2] == 0
-
-
-def test_a_held_call_is_what_starts_a_function_on_the_direct_route(platform: Platform) -> None:
-    entries = [entry for entry in decisions(f"chain-2.{DIRECT}") if entry["by"] == "activation"]
-    assert [(entry["current"], entry["desired"], entry["applied"]) for entry in entries] == [(0, 1, True)]
+        held = [entry for entry in now if entry["by"] == "activation"]
+        assert len(held) == (1 if name.endswith(DIRECT) else 0)  # the gateway scales from zero by itself
 
 
 def test_every_instance_serves_and_later_ones_less(lab: Lab, platform: Platform) -> None:
