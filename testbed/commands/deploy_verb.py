@@ -21,10 +21,17 @@ from testbed.network.lab import Lab
 @click.option(
     "--placement", type=click.Choice(["node2", "spread", "pack"]), help="Where instances run, for all functions."
 )
+@click.option("--token", help="Callers by the gateway must present this as their Bearer token; functions read it.")
 @click.option("--regex", help="Deploy only the functions whose name matches, as faas-cli's.")
 @lab_option
 def command(
-    stack_file: Path, namespace: str, route: str, placement: str | None, regex: str | None, lab_name: str
+    stack_file: Path,
+    namespace: str,
+    route: str,
+    placement: str | None,
+    token: str | None,
+    regex: str | None,
+    lab_name: str,
 ) -> None:
     """Deploy an application.
 
@@ -32,6 +39,7 @@ def command(
     Examples:
       sudo testbed deploy functions/chain/stack.yaml --namespace tenant-a --route direct
       sudo testbed deploy functions/chain/stack.yaml --regex '^chain-[1-3]$'   a chain of length 3
+      sudo testbed deploy functions/chain/stack.yaml -n tenant-a --token s3cret
       sudo PAYLOAD_BYTES=4096 testbed deploy functions/chain/stack.yaml
     """
     application = stack.load(stack_file, os.environ)
@@ -40,7 +48,7 @@ def command(
         application, left_out = stack.select(application, regex)
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
-    platform.deploy(application, namespace, Route(route), placement)
+    platform.deploy(application, namespace, Route(route), placement, token=token)
     click.echo(f"{len(application.functions)} functions of {application.name} are ready in {namespace} ({route} route)")
     if left_out:
         click.echo(f"left out, with the calls to them: {', '.join(left_out)}")

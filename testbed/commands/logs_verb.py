@@ -1,54 +1,89 @@
-"""`logs`: what a function's instances wrote."""
+"""`logs`: what a function's instances wrote, through the apiserver; or what a component wrote."""
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from testbed.commands.common import lab_option
+from testbed.commands.common import json_option, lab_option, platform_of
 from testbed.errors import UsageError
 from testbed.network.lab import Lab
+from testbed.platform.function_logs import format_time, parse_time
 
 POLL_S = 0.2
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("function", metavar="FN[.NS]")
-@click.option("--tail", "-t", type=click.IntRange(0), default=20, show_default=True, help="Lines of each instance.")
+@click.option(
+    "--tail", "-t", type=click.IntRange(0), default=20, show_default=True, help="Lines of each instance; 0: all."
+)
+@click.option(
+    "--since", help="Only what is newer: an age such as 90s or 1h30m, or a time such as 2026-05-01T12:00:00Z."
+)
+@click.option("--instance", help="Only this instance, e.g. chain-1.tenant-a.1; it may be gone already.")
 @click.option("--follow", "-f", is_flag=True, help="Go on printing until Ctrl-C.")
 @lab_option
-def command(function: str, tail: int, follow: bool, lab_name: str) -> None:
+@json_option
+def command(
+    function: str, tail: int, since: str | None, instance: str | None, follow: bool, lab_name: str, as_json: bool
+) -> None:
     """Print the last lines of a function's instances. A component's name (gateway, controller, …) works too.
 
     \b
     Examples:
       sudo testbed logs chain-1.tenant-a --follow
+      sudo testbed logs chain-1.tenant-a --since 10m --tail 1000
       sudo testbed logs controller
     """
     lab = Lab.attach(lab_name)
-    files = log_files(lab.state_folder, function)
-    if not files:
-        raise UsageError(f"nothing named {function!r} has logged in lab {lab.name!r}; `testbed status` lists functions")
-    for path in files:
-        for line in path.read_text(errors="replace").splitlines()[-tail:]:
-            click.echo(f"{path.stem}  {line}")
-    offsets = {path: path.stat().st_size for path in files}
-    while follow:
-        time.sleep(POLL_S)
-        for path in files:
-            with path.open("rb") as log:
-                log.seek(offsets[path])
-                for line in log.read().decode(errors="replace").splitlines():
-                    click.echo(f"{path.stem}  {line}")
-                offsets[path] = log.tell()
-
-
-def log_files(state_folder: Path, function: str) -> list[Path]:
-    """Log files of a function's instances, or of a component."""
-    component = state_folder / "logs" / f"{function}.out"
+    component = lab.state_folder / "logs" / f"{function}.out"
     if component.exists():
-        return [component]
+        _print_component(component, tail, follow)
+        return
+    query = {"tail": str(tail)} if tail else {}
+    if since:
+        query["since"] = moment(since)
+    if instance:
+        query["instance"] = instance
+    if follow:
+        query["follow"] = "true"
     name, _, namespace = function.partition(".")
-    return sorted((state_folder / "functions").glob(f"{name}.{namespace or 'openfaas-fn'}.*.log"))
+    provider = platform_of(lab).provider
+    for message in provider.logs(name, namespace or "openfaas-fn", **query):
+        if as_json:
+            click.echo(json.dumps(message))
+        else:
+            click.echo(f"{message['timestamp']}  {message['instance']}  {message['text']}")
+
+
+def moment(since: str) -> str:
+    """The time that `since` means, as RFC 3339; UsageError when it is neither an age nor a time."""
+    parts = re.findall(r"(\d{1,6})([hms])", since)
+    if parts and "".join(number + unit for number, unit in parts) == since:
+        age_s = sum(int(number) * _UNITS_S[unit] for number, unit in parts)
+        return f"{datetime.fromtimestamp(time.time() - age_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    try:
+        return format_time(parse_time(since))
+    except ValueError:
+        raise UsageError(
+            f'--since "{since}" is neither an age such as 90s or 1h30m nor a time such as 2026-05-01T12:00:00Z'
+        ) from None
+
+
+def _print_component(file: Path, tail: int, follow: bool) -> None:
+    written = file.read_bytes()
+    for line in written.decode(errors="replace").splitlines()[-tail:]:
+        click.echo(f"{file.stem}  {line}")
+    with file.open("rb") as log:
+        log.seek(len(written))
+        while follow:
+            time.sleep(POLL_S)
+            for line in log.read().decode(errors="replace").splitlines():
+                click.echo(f"{file.stem}  {line}")

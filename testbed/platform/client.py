@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,9 @@ from testbed import addressing
 from testbed.errors import PlatformError, UsageError
 from testbed.model import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
 from testbed.platform import images
+from testbed.platform.provider_client import ProviderClient
 from testbed.platform.scheduler import allowed_nodes
-from testbed.platform.validation import ROUTE_ANNOTATION
+from testbed.platform.validation import GATEWAY_TOKEN
 from testbed.stack import DEFAULT_TEMPLATES, NODE_ANNOTATION
 
 CALL_TIMEOUT_S = 10.0
@@ -50,6 +52,7 @@ class Platform:
         self._controller = controller_url
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the machine's is no way into the lab
+        self.provider = ProviderClient(self._call)
 
     def deploy(
         self,
@@ -58,6 +61,7 @@ class Platform:
         route: Route,
         placement: str | None = None,
         *,
+        token: str | None = None,
         templates_dir: Path = DEFAULT_TEMPLATES,
         progress: Progress | None = None,
         timeout_s: float = 60.0,
@@ -65,11 +69,16 @@ class Platform:
         """Make `namespace` hold this application and nothing else, and wait until it is ready.
 
         `placement` is one of PLACEMENTS; None leaves it to the functions' own annotations. The same
-        application and placement give the same function -> node map in every namespace.
+        application and placement give the same function -> node map in every namespace. `token`: callers
+        by the gateway must present it from now on; where a namespace has one, all its functions can read it.
         """
         nodes = place(application, placement, self.state().nodes)
         images.build(application, templates_dir, self._folder / "images")
-        self._set_route(namespace, route)
+        self.provider.set_route(namespace, route.value)
+        if token is not None:
+            self.provider.set_token(namespace, token)
+        if GATEWAY_TOKEN in self.provider.secrets(namespace):
+            application = with_secret(application, GATEWAY_TOKEN)
         names = {spec.name for spec in application.functions}
         for function in self.state().functions.values():
             if function.namespace == namespace and function.name not in names:
@@ -153,11 +162,6 @@ class Platform:
         """What the switches have counted, read from them now (see the controller's GET /counters)."""
         return self._ask_controller("/counters")
 
-    def _set_route(self, namespace: str, route: Route) -> None:
-        body = {"name": namespace, "annotations": {ROUTE_ANNOTATION: route.value}}
-        exists = namespace in self.state().deployments
-        self._call("PUT" if exists else "POST", f"/system/namespace/{namespace}", body)
-
     def _deploy_function(self, spec: FunctionSpec, namespace: str, nodes: str, deadline: float) -> None:
         """Update the function, or create it; one that is still being removed is waited for."""
         body: dict[str, Any] = {
@@ -209,10 +213,16 @@ class Platform:
         )
 
     def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, accept: Sequence[int] = ()
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        accept: Sequence[int] = (),
+        **options: Any,
     ) -> requests.Response:
         try:
-            answer = self._session.request(method, f"{self._apiserver}{path}", json=body, timeout=CALL_TIMEOUT_S)
+            url, options = f"{self._apiserver}{path}", {"timeout": CALL_TIMEOUT_S, **options}
+            answer = self._session.request(method, url, json=body, **options)
         except requests.RequestException as error:
             raise PlatformError(
                 f"the apiserver at {self._apiserver} does not answer ({type(error).__name__}); is the lab running?"
@@ -291,6 +301,14 @@ def callees_first(application: Application) -> tuple[FunctionSpec, ...]:
     for spec in application.functions:
         visit(spec.name)
     return tuple(application.function(name) for name in order)
+
+
+def with_secret(application: Application, secret: str) -> Application:
+    """The application, every function of which reads this secret too."""
+    functions = (
+        one if secret in one.secrets else replace(one, secrets=(*one.secrets, secret)) for one in application.functions
+    )
+    return replace(application, functions=tuple(functions))
 
 
 def _alive(state: ClusterState, function: Function) -> list[Instance]:

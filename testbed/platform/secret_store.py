@@ -45,7 +45,7 @@ class SecretStore:
         """Keep a new secret; a namespace that does not exist is made, with route gateway."""
         with self._ledger.transaction():
             if secret.name in self._values(secret.namespace):
-                raise Conflict(f"secret {secret.name} of namespace {secret.namespace} exists already; change it by PUT")
+                raise Conflict(f"secret {secret.name} of namespace {secret.namespace} exists already; update it")
             if secret.namespace not in self._ledger.state.deployments:
                 self._ledger.put("deployment", Deployment(secret.namespace))
             self._keep(secret)

@@ -61,7 +61,7 @@ def test_a_secret_is_neither_made_twice_nor_changed_or_removed_when_it_is_not_th
     with pytest.raises(NotFound, match="there is no secret db in namespace t"):
         store.secrets.remove("t", "db")
     store.secrets.create(secret())
-    with pytest.raises(Conflict, match="secret db of namespace t exists already; change it by PUT"):
+    with pytest.raises(Conflict, match="secret db of namespace t exists already; update it"):
         store.secrets.create(secret())
 
 
