@@ -36,6 +36,7 @@ COLD_PAUSE_S = 0.001
 WARMUP = 5
 EXTRA_SIZES = (200, 16384)
 """Bodies with which the extra targets (tokens, the provider's proxy) are measured."""
+OURS = ("gateway", "tokens", "provider")
 EXTRA_TITLES = {
     "tokens": "The gateway checking a namespace's token, beside HAProxy, which checks none",
     "provider": "The provider's proxy alone, beside HAProxy",
@@ -114,7 +115,9 @@ def _counts(load: str, *, large: bool, context: Context) -> tuple[int, int]:
 
 
 def run(context: Context) -> Outcome:
-    outcome = Outcome(facts={"stall_window_ms": list(STALL_MS), "rate_per_s": RATE_PER_S, "sizes": list(SIZES)})
+    outcome = Outcome(
+        "loopback", facts={"stall_window_ms": list(STALL_MS), "rate_per_s": RATE_PER_S, "sizes": list(SIZES)}
+    )
     todo = list(cells(context))
     judged: list[Judged] = []
     gc.collect()
@@ -227,12 +230,13 @@ def _conclude(outcome: Outcome, judged: Sequence[Judged]) -> None:
     comparable = [one for one in judged if one.added_us["haproxy"] > 0]  # else there is nothing to be a multiple of
     slowest = max(comparable or judged, key=lambda one: one.p50_ratio["gateway"].value)
     costliest = max(judged, key=lambda one: one.cpu_ratio["gateway"].value)
-    stalling = max(judged, key=lambda one: one.stalls_beyond_direct_pct("gateway"))
-    errors = sum(one.errors["gateway"] for one in judged)
+    own = [(one, name) for one in judged for name in OURS if name in one.errors]
+    stalling, staller = max(own, key=lambda pair: pair[0].stalls_beyond_direct_pct(pair[1]))
+    errors = sum(one.errors[name] for one, name in own)
     outcome.figure("gateway-p50", slowest.p50_ratio["gateway"], slowest.cell.name)
     outcome.figure("gateway-cpu", costliest.cpu_ratio["gateway"], costliest.cell.name)
     outcome.figure("gateway-errors", errors, f"in {len(judged)} cells")
-    outcome.figure("gateway-stalls", stalling.stalls_beyond_direct_pct("gateway"), stalling.cell.name)
+    outcome.figure("gateway-stalls", stalling.stalls_beyond_direct_pct(staller), f"{staller}, {stalling.cell.name}")
     others = {name: sum(one.errors[name] for one in judged if name in one.errors) for name in ("direct", "haproxy")}
     outcome.problems += [f"{count} requests to {name} failed" for name, count in others.items() if count]
     outcome.facts["cells without a ratio"] = [one.cell.name for one in judged if one not in comparable]

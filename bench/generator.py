@@ -25,6 +25,8 @@ from testbed.model import ClusterState, Deployment, Function, Host, Instance, Ph
 NODES = (1, 2, 3)
 FUNCTIONS_A_NAMESPACE = 20
 SIZES = (10, 100, 1_000, 10_000)
+SHARE_BEFORE = {10: 0.0, 100: 0.01, 1_000: 0.04, 10_000: 0.2}
+"""How far the work is when a size begins."""
 JUDGED = 1_000
 """The size that has budgets; the growth is taken from 100 functions on, where what is constant has faded."""
 GROWTH_FROM = 100
@@ -138,7 +140,7 @@ def run(context: Context) -> Outcome:
     sizes = SIZES[:3] if context.quick else SIZES
     grown = []
     for size in sizes:
-        context.progress(sum(sizes[: sizes.index(size)]) / sum(sizes), f"{size} functions")
+        context.progress(SHARE_BEFORE[size], f"{size} functions")
         rounds = 1 if context.quick else max(2, min(7, 20_000 // size))
         grown.append(grow(size, rounds, context.count(400, 20)))
     judged = next(one for one in grown if one.functions == JUDGED)

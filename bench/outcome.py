@@ -34,7 +34,7 @@ class Estimate:
 
 @dataclass
 class Outcome:
-    """Filled in by a subject as it goes."""
+    """Filled in by a subject as it goes. `datapath`: the lab's, or what stands for it; "" where there is no network."""
 
     datapath: str = ""
     figures: dict[str, tuple[Estimate | None, str]] = field(default_factory=dict)

@@ -90,7 +90,7 @@ def _budget_row(budget: Budget, one: Mapping[str, Any] | None, result: Mapping[s
     mood = f"{machine['load_at_start'][0]:.1f}, {100 * machine['steal_share']:.1f} %"
     reason = f" ({one['note']})" if one["note"] and one["measured"] is None else ""
     verdict = f"**{one['verdict']}**" if one["verdict"] == "missed" else one["verdict"]
-    return [budget.what, limit, _measured(one) + reason, verdict, machine["datapath"] or "none", mood]
+    return [budget.what, limit, _measured(one) + reason, verdict, machine["datapath"] or "-", mood]
 
 
 def _measured(one: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from testbed import addressing
 from testbed.network.lab import Lab
 
 NODE = 3
-PAUSE_S = 0.03
+PAUSE_S = 0.05
 FIRST_INDEX = 1000
 
 

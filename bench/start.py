@@ -14,6 +14,7 @@ from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
 
 HOSTS = 20
+FIRST_INDEX = 1000
 RETAIL = CHECKOUT / "functions" / "hello_retail" / "stack.yaml"
 
 
@@ -24,7 +25,7 @@ def with_hosts_s(context: Context, hosts: int, outcome: Outcome) -> float:
         outcome.datapath = lab.datapath
         for n in range(hosts - len(lab.client.hosts())):
             node = 2 + n % 2
-            lab.client.add_host(f"bench{n}", node, addressing.eip(node, 1000 + n))
+            lab.client.add_host(f"bench{n}", node, addressing.eip(node, FIRST_INDEX + n))
         took_s = time.perf_counter() - started
         profiling.write_daemon(context, lab, "start")
         return took_s

@@ -144,7 +144,7 @@ def _until(condition: Callable[[], bool], timeout_s: float) -> None:
 
 
 def run(context: Context) -> Outcome:
-    outcome = Outcome()
+    outcome = Outcome("loopback")
     with rig("pooled", profile_folder=context.profile_folder) as running:
         uploads(context, running, outcome)
         idle(context, running, outcome)
