@@ -26,7 +26,7 @@ NAMESPACE = "outages"
 EVENT_S = 30.0
 OUT_OF_GROUP_S = 1.0
 CRASHES = 3
-"""The quickest of so many is judged: on a busy machine one of them may have had to wait for a processor."""
+"""The middle one of their times is judged: on a busy machine one may have had to wait for a processor."""
 GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
 METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
 KEPT = (
@@ -226,6 +226,47 @@ def test_no_counter_of_a_switch_goes_back_when_the_controller_restarts(lab: Lab,
     assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
 
 
+def ofctl(lab: Lab, node: int, *arguments: str) -> None:
+    """Change a switch behind the controller's back."""
+    verb, *rest = arguments
+    bridge = f"unix:{lab.state_folder}/ovs/s{node}/s{node}.mgmt"
+    subprocess.run(["ovs-ofctl", "-O", "OpenFlow13", verb, bridge, *rest], check=True, capture_output=True)
+
+
+def test_what_changed_while_the_controller_was_away_is_put_right(lab: Lab, platform: Platform) -> None:
+    (caller,) = (i for i in platform.state().instances.values() if i.function_name == f"chain-1.{NAMESPACE}")
+    lab.client.keep_away("controller", EVENT_S)
+    try:
+        ofctl(lab, caller.node, "add-flow", "table=6,priority=1000,tcp,actions=drop")
+        assert call(lab).status_code == 502  # chain-1 is reached by the gateway, chain-2 by nobody
+    finally:
+        lab.client.restart("controller")
+    eventually(lambda: settled(platform), "rows as the generator has them")
+    assert call(lab).status_code == 200
+
+
+def deployed_secrets(namespace: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The names of a namespace's secrets, and the digests of all namespaces' tokens."""
+    names = requests.get(f"{addressing.APISERVER_URL}/system/secrets", params={"namespace": namespace}, timeout=10)
+    return names.json(), requests.get(f"{addressing.APISERVER_URL}/tokens", timeout=10).json()
+
+
+def test_secrets_outlive_the_apiserver(lab: Lab, platform: Platform) -> None:
+    secret = {"name": "gateway-token", "namespace": NAMESPACE, "value": "open-sesame"}
+    url = f"{addressing.APISERVER_URL}/system/secrets"
+    assert requests.post(url, json=secret, timeout=10).ok
+    try:
+        before = deployed_secrets(NAMESPACE)
+        assert before[1][NAMESPACE] not in ("", "open-sesame")
+        pid = pid_of(lab, "apiserver")
+        kill(lab, pid)
+        eventually(lambda: replaced(lab, "apiserver", pid) and settled(platform), "a new apiserver")
+        assert deployed_secrets(NAMESPACE) == before
+    finally:
+        assert requests.delete(url, json=secret, timeout=10).ok
+    eventually(lambda: works(lab), "a call that needs no token")
+
+
 # An instance
 
 
@@ -258,7 +299,7 @@ def test_a_crashed_instance_leaves_its_group_at_once_and_returns(lab: Lab, platf
         eventually(lambda victim=victim: platform.state().instances[victim].phase is Phase.READY, "it runs again")  # type: ignore[misc]
         platform.wait_ready()
         assert group_endpoints(platform, f"chain-2.{NAMESPACE}") == set(instances)
-    assert min(times_s) < OUT_OF_GROUP_S
+    assert sorted(times_s)[CRASHES // 2] < OUT_OF_GROUP_S
     platform.scale("chain-2", NAMESPACE, 1)
     platform.wait_ready()
 

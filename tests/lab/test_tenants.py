@@ -7,7 +7,6 @@ B's own instances, as code in a function would make them.
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -212,37 +211,3 @@ def test_under_a_punt_flood_another_tenant_loses_no_request(lab: Lab, platform: 
     assert 0 < reached_controller < flood.sent / 4
     platform.scale("chain-2", "thief", 1)
     platform.wait_ready()
-
-
-# Tokens
-
-
-@pytest.fixture
-def tokens(lab: Lab, platform: Platform) -> Iterator[dict[str, str]]:
-    """Each tenant's own token on the gateway route."""
-    values = {tenant: secrets.token_urlsafe(16) for tenant in ("victim-g", "thief-g")}
-    for tenant, value in values.items():
-        system("POST", {"name": "gateway-token", "namespace": tenant, "value": value})
-    eventually(lambda: ask(lab, "client", "/function/chain-2.victim-g").status_code == 401, "the token counts")
-    eventually(lambda: ask(lab, "client", "/function/chain-2.thief-g").status_code == 401, "the token counts")
-    yield values
-    for tenant in values:
-        system("DELETE", {"name": "gateway-token", "namespace": tenant})
-    eventually(lambda: ask(lab, "client", "/function/chain-2.victim-g").status_code == 200, "no token is asked for")
-
-
-def system(method: str, body: dict[str, str]) -> None:
-    answer = requests.request(method, f"{addressing.APISERVER_URL}/system/secrets", json=body, timeout=10)
-    assert answer.status_code in (200, 202), answer.text
-
-
-def test_with_tokens_another_tenants_functions_refuse(lab: Lab, state: ClusterState, tokens: dict[str, str]) -> None:
-    host = hosts_of(state, "thief-g")[0]
-    path = "/function/chain-2.victim-g"
-    own = ask(lab, host, path, headers={"Authorization": f"Bearer {tokens['thief-g']}"})
-    assert own.status_code == 401
-    assert own.headers["WWW-Authenticate"].startswith("Bearer")
-    assert ask(lab, host, path, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 401
-    assert ask(lab, host, path, headers={"Authorization": f"Bearer {tokens['victim-g']}"}).status_code == 200
-    for value in tokens.values():
-        assert value not in own.text + str(own.headers)
