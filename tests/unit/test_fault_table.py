@@ -1,4 +1,4 @@
-"""tests/faults.toml says how each promise about faults is kept: what it names exists, and docs/architecture.md agrees."""
+"""tests/faults.toml names the tests of each promise about faults: they exist, and docs/architecture.md agrees."""
 
 from __future__ import annotations
 
