@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from testbed.network.cgroups import Cgroups
 
-SHORT_S, LONG_S = 1.0, 60.0
+SHORT_S, LONG_S = 0.5, 60.0
 """Between these ages an earlier reading is what usage is averaged since."""
 WHILE_S = 0.2
 

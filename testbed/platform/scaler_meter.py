@@ -58,7 +58,8 @@ class Meter:
         wanted = {one.function.full_name: parts(one.function, state) for one in asked}
         needed = sorted({source for sources in wanted.values() for source in sources})
         problems = dict(zip(needed, await asyncio.gather(*map(self._take, needed)), strict=True))
-        return {one.function.full_name: await self._of(one, wanted[one.function.full_name], problems) for one in asked}
+        found = await asyncio.gather(*(self._of(one, wanted[one.function.full_name], problems) for one in asked))
+        return {one.function.full_name: readings for one, readings in zip(asked, found, strict=True)}
 
     def forget(self, full_name: str) -> None:
         """The function is no longer scaled."""

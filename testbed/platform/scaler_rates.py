@@ -12,13 +12,17 @@ from collections.abc import Mapping
 Key = tuple[str, ...]
 """A counter: the function it counts for, then whatever tells it from the function's others."""
 
+CORRECTED = 0.9
+"""A counter that falls to no less than this share of itself has not begun again."""
+
 
 class Totals:
     """How much each function's counters have risen in all since they were first read.
 
     A counter that is lower than before has begun again from 0, because its process is a new one or its row was
     put anew: then all that it shows is new. One that is missing stands at 0. So a restart never gives a
-    negative rise, and never more than has been counted.
+    negative rise, and never more than has been counted since. One that is a little lower has been put right: taking
+    that for a restart would count everything once more.
     """
 
     def __init__(self) -> None:
@@ -30,11 +34,17 @@ class Totals:
         if self._before is not None:
             for key, value in values.items():
                 before = self._before.get(key, 0.0)
-                self._totals[key[0]] += value - before if value >= before else value
+                self._totals[key[0]] += _rise(before, value)
         self._before = values
 
     def of(self, function: str) -> float:
         return self._totals.get(function, 0.0)
+
+
+def _rise(before: float, value: float) -> float:
+    if value >= before:
+        return value - before
+    return value if value < before * CORRECTED else 0.0
 
 
 class RateWindow:

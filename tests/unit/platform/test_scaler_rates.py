@@ -36,6 +36,10 @@ def test_a_counter_that_begins_again_counts_from_zero() -> None:
     assert total({F: 100}, {F: 110}, {F: 4}, {F: 6}) == 16
 
 
+def test_a_counter_that_is_put_right_is_not_counted_once_more() -> None:
+    assert total({F: 100_000}, {F: 99_999}, {F: 100_004}) == 5
+
+
 def test_a_row_that_goes_and_comes_back_counts_from_zero() -> None:
     assert total({F: 100}, {}, {F: 5}, {F: 8}) == 8
 
