@@ -107,6 +107,9 @@ class Channel:
     def bucket_packets(self) -> dict[int, tuple[int, ...]]:
         return translator.bucket_packets(self._ask(translator.group_counters_request(self._datapath)))
 
+    def meter_packets(self) -> dict[int, tuple[int, int]]:
+        return translator.meter_packets(self._ask(translator.meter_counters_request(self._datapath)))
+
     def close(self) -> None:
         """Drop the connection; the switch comes back by itself and is read again."""
         self._datapath.close()

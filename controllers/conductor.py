@@ -18,6 +18,7 @@ from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings
 from controllers.holding import Holding
 from controllers.pipeline import Category
+from controllers.policies import Book
 from controllers.switches import Batch, Fleet, Stage
 from testbed import addressing
 
@@ -25,6 +26,16 @@ LOG = logging.getLogger("controllers.conductor")
 
 KEPT_MEASUREMENTS = 10_000
 RETRY_S = 1.0
+POLICIES_S = 10.0
+COUNTED = (
+    Category.POLICY,
+    Category.SERVICE,
+    Category.NO_INSTANCE,
+    Category.DROP,
+    Category.ALLOW,
+    Category.DENY,
+    Category.PACKETS,
+)
 FLUSH_AGAIN_S = (0.1, 1.0, 3.0)
 """A connection that goes on sending is admitted again by a stale datapath flow until OVS has revalidated
 it, usually within milliseconds, at the latest within about a second: flush again then."""
@@ -74,7 +85,15 @@ class Watched:
     event: Mapping[str, Any]
 
 
-Item = Connected | Disconnected | PortsChanged | FlushAgain | ReadAgain | Watched
+@dataclass(frozen=True)
+class NewPolicies:
+    """The provider's policies are these; `done` is set when the connected switches have confirmed them."""
+
+    policies: Book
+    done: Any
+
+
+Item = Connected | Disconnected | PortsChanged | FlushAgain | ReadAgain | Watched | NewPolicies
 
 
 class Conductor:
@@ -92,6 +111,12 @@ class Conductor:
     def tell(self, item: Item) -> None:
         """Something happened; it is dealt with in order."""
         self._inbox.put(item)
+
+    def set_policies(self, policies: Book) -> None:
+        """Bring these policies to the switches; returns when those connected have them, or after a while."""
+        item = NewPolicies(policies, sdn.hub.Event())
+        self.tell(item)
+        item.done.wait(POLICIES_S)
 
     def run(self) -> None:
         """Deal with what happens, for ever."""
@@ -131,6 +156,9 @@ class Conductor:
                     self.holding.read(channel.node, ())
                 case PortsChanged(node) if node in self.channels:
                     self._execute(self.fleet.ports(node, self.channels[node].ports()), started, 0)
+                case NewPolicies(policies, done):
+                    self._execute(self.fleet.set_policies(policies), started, 0)
+                    done.set()
                 case FlushAgain(stages):
                     for stage in stages:
                         known = {n: self.channels[n] for n in stage if n in self.channels}
@@ -237,8 +265,8 @@ class Conductor:
         found = {}
         for node, channel in list(self.channels.items()):
             try:
-                rows = channel.entries(Category.POLICY, Category.SERVICE, Category.DROP)
-                found[node] = Readings(rows, channel.groups(), channel.bucket_packets())
+                rows = channel.entries(*COUNTED)
+                found[node] = Readings(rows, channel.groups(), channel.bucket_packets(), channel.meter_packets())
             except NoAnswer as error:
                 LOG.warning("%s", error)
         return found

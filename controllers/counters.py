@@ -6,7 +6,7 @@ A switch counts the first packet of each connection, not invocations: with keep-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controllers import pipeline as p
@@ -17,11 +17,12 @@ from controllers.translator import Entry
 
 @dataclass(frozen=True)
 class Readings:
-    """One switch's counted rows, its groups, and the packets of each group's buckets."""
+    """One switch's counted rows, its groups, the packets of each group's buckets, and each meter's (asked, dropped)."""
 
     entries: Sequence[Entry]
     groups: Sequence[Group]
     bucket_packets: Mapping[int, Sequence[int]]
+    meter_packets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def counters(
@@ -32,13 +33,13 @@ def counters(
     for node, reading in sorted(readings.items()):
         for entry in reading.entries:
             category, number = p.category_of(entry.row.cookie), p.object_of(entry.row.cookie)
-            if category is p.Category.POLICY:
+            if category in (p.Category.POLICY, p.Category.ALLOW):
                 caller, callee = (names.workload(id_) for id_ in p.call_of(number))
                 calls.append({"caller": caller, "callee": callee, "node": node, "packets": entry.packets})
             elif category is p.Category.SERVICE:
                 services.append({"function": names.workload(number), "node": node, "connections": entry.packets})
-            elif category is p.Category.DROP:
-                drops.append(_drop(node, entry, number))
+            elif category in (p.Category.DENY, p.Category.DROP):
+                drops.append(_drop(node, entry, category, number, names))
         for group in reading.groups:
             for bucket, packets in zip(group.buckets, reading.bucket_packets.get(group.id, ()), strict=False):
                 instance = names.owner(bucket.endpoint or "")
@@ -52,7 +53,11 @@ def counters(
     }
 
 
-def _drop(node: int, entry: Entry, number: int) -> dict[str, Any]:
+def _drop(node: int, entry: Entry, category: p.Category, number: int, names: Names) -> dict[str, Any]:
     table = p.TABLE_NAMES.get(entry.row.table, str(entry.row.table))
+    drop: dict[str, Any] = {"node": node, "table": table, "packets": entry.packets}
+    if category is p.Category.DENY:
+        caller, callee = (names.workload(id_) for id_ in p.call_of(number))
+        return {**drop, "reason": p.DropReason.DENIED.label, "caller": caller, "function": callee}
     reason = p.DROP_REASONS.get(number)
-    return {"node": node, "table": table, "packets": entry.packets, "reason": reason.label if reason else str(number)}
+    return {**drop, "reason": reason.label if reason else str(number)}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from controllers import sdn
 from controllers.channel import Channel
 from controllers.conductor import Conductor, Connected, Disconnected, PortsChanged, Watched
 from controllers.northbound import Northbound
+from controllers.policy_routes import Policies, PolicyRoutes
+from controllers.policy_store import PolicyStore
 from controllers.watch import Watch
 
 _events = sdn.ofp_event
@@ -34,9 +37,12 @@ class DirectFaaS(sdn.RyuApp):
     def __init__(self, *args: Any, wsgi: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._conductor = Conductor(self.CONF.scaler)
+        state = os.environ.get("TESTBED_STATE")
+        policies = Policies(self._conductor, PolicyStore(Path(state) / "policies.json" if state else None))
         self._channels: dict[Any, Channel] = {}
         watch = Watch(self.CONF.apiserver, lambda event: self._conductor.tell(Watched(event)))
         wsgi.register(Northbound, {"conductor": self._conductor})
+        wsgi.register(PolicyRoutes, {"policies": policies})
         tasks = (self._conductor.run, self._conductor.holding.run, watch.run)
         self.threads += [sdn.hub.spawn(_run_or_exit, task) for task in tasks]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from controllers import pipeline as p
-from controllers.intents import Port, Workload
+from controllers.intents import Call, Port, Workload
 from controllers.rows import (
     Action,
     Ct,
@@ -39,10 +39,17 @@ class Names:
 
     workloads: Mapping[int, Workload]
     ports: Mapping[str, Port]
+    policies: Mapping[tuple[p.Category, Call], str] = field(default_factory=dict)  # names of those behind a row
 
     def workload(self, workload_id: int) -> str:
         workload = self.workloads.get(workload_id)
         return workload.name if workload else f"workload {workload_id}"
+
+    def behind(self, row: Row) -> str:
+        """The policies that a row of theirs comes from."""
+        category, call = p.category_of(row.cookie), p.call_of(p.object_of(row.cookie))
+        names = self.policies.get((category, call)) if category else None
+        return f"policy {names}" if names else "a policy that is gone"
 
     def owner(self, eip: str) -> str:
         port = self.ports.get(eip)
@@ -55,7 +62,7 @@ def thing(row: Row, names: Names) -> str:
     match category:
         case p.Category.PORT | p.Category.FORWARDING:
             return f"node{number}" if number <= addressing.MAX_NODE else names.owner(str(IPv4Address(number)))
-        case p.Category.POLICY | p.Category.HOLD:
+        case _ if category in p.CALL_CATEGORIES:
             caller, callee = p.call_of(number)
             return f"{names.workload(caller)} -> {names.workload(callee)}"
         case p.Category.SERVICE | p.Category.NO_INSTANCE:
@@ -89,15 +96,17 @@ def sentence(row: Row, names: Names) -> str:  # noqa: PLR0911 - one return per c
         case p.Category.POLICY:
             caller, callee = (names.workload(id_) for id_ in p.call_of(number))
             return f"Allows {caller} to call {callee}; counts the calls' connections"
+        case p.Category.HOLD:
+            caller, callee = (names.workload(id_) for id_ in p.call_of(number))
+            return f"Holds {caller}'s marked calls to {callee} at the controller until there is an instance"
+        case _ if category in p.CALL_CATEGORIES:
+            return _of_policy(row, names)
         case p.Category.SERVICE:
             return f"Gives each new connection to {what} to one of its ready instances"
         case p.Category.NO_INSTANCE:
             if row.table == p.CONNTRACK_ZONE.number:
                 return f"Marks what is for {what}, which has no ready instance, so that new calls are held"
             return f"Holds a call to {what} that was on its way when the last instance left"
-        case p.Category.HOLD:
-            caller, callee = (names.workload(id_) for id_ in p.call_of(number))
-            return f"Holds {caller}'s marked calls to {callee} at the controller until there is an instance"
         case p.Category.FORWARDING if number <= addressing.MAX_NODE:
             return f"Sends what is for a host of {what} over the trunk to it"
         case p.Category.FORWARDING:
@@ -106,6 +115,23 @@ def sentence(row: Row, names: Names) -> str:  # noqa: PLR0911 - one return per c
             return f"Drops and counts: {p.DROP_REASONS[number].sentence}"
         case _:
             return "Not a row of this controller"
+
+
+def _of_policy(row: Row, names: Names) -> str:
+    caller, callee = (names.workload(id_) for id_ in p.call_of(p.object_of(row.cookie)))
+    policies = names.behind(row)
+    match p.category_of(row.cookie):
+        case p.Category.ALLOW:
+            return f"Allows {caller} to call {callee}, by {policies}; counts the calls' connections"
+        case p.Category.DENY:
+            return f"Drops and counts new connections of {caller} to {callee}: denied by {policies}"
+        case p.Category.LIMIT:
+            return f"Lets new connections of {caller} to {callee} go on, as many as {policies} lets"
+        case _:
+            copied = any(isinstance(action, OutputPort) for action in row.actions)
+            metered = any(isinstance(action, UseMeter) for action in row.actions)
+            does = " and ".join(word for word, said in (("Meters", metered), ("copies", copied)) if said)
+            return f"{does.capitalize()} packets of {caller}'s calls to {callee}, both directions, by {policies}"
 
 
 def _base(row: Row) -> str:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from controllers import pipeline as p
-from controllers.intents import Call, IntentIndex, Port, Touched, Workload
+from controllers.call_rows import ETH_IPV4, IP_TCP, call_row, hold_row, policy_rows, punt_meter, service
+from controllers.intents import Call, IntentIndex, Port, Touched
+from controllers.policies import OWN_PROBE, Book, PolicyIndex, Rules
 from controllers.rows import (
     Action,
-    Bucket,
     Ct,
     DecTtl,
     Goto,
@@ -28,29 +29,21 @@ from controllers.rows import (
     LoadPort,
     Match,
     Meter,
-    MeterUnit,
     Move,
     Nat,
     OutputInPort,
     OutputRegister,
-    Punt,
     Row,
     RowKey,
     SetField,
     Tables,
-    ToGroup,
-    UseMeter,
     match,
 )
 from testbed import addressing
-from testbed.model import ClusterState
+from testbed.model import ClusterState, Role
 
-ETH_IPV4, ETH_ARP, ETH_IPV6, IP_TCP = 0x0800, 0x0806, 0x86DD, 6
+ETH_ARP, ETH_IPV6 = 0x0806, 0x86DD
 ARP_REQUEST, ARP_REPLY = 1, 2
-
-PUNTS_PER_S, PUNTS_AT_ONCE = 200, 256
-"""What one namespace may hand to the controller from one node. A controller on a shared core takes some 1 000 a
-second and still answers the switches; above that, everybody's changes wait."""
 
 _TRACKED_NEW = p.CtState.TRACKED | p.CtState.NEW
 
@@ -176,72 +169,6 @@ def delivery(eip: str) -> RowKey:
     return RowKey(p.L3_FORWARD.number, int(p.Priority.NORMAL), match(eth_type=ETH_IPV4, ipv4_dst=eip))
 
 
-def _to_service(vip: str, **fields: int) -> Match:
-    return match(eth_type=ETH_IPV4, ip_proto=IP_TCP, ipv4_dst=vip, tcp_dst=addressing.FUNCTION_PORT, **fields)
-
-
-def call_row(call: Call) -> Row:
-    """One row a call, on every node where the caller has a port."""
-    caller, callee = call
-    cookie = p.cookie(p.Category.POLICY, p.call_object(caller, callee))
-    allowed = _to_service(addressing.vip(callee), reg1=caller)
-    return _row(p.DAG_POLICY, p.Priority.NORMAL, allowed, (Goto(p.SERVICE_LB.number),), cookie)
-
-
-def hold_row(call: Call, tenant: int) -> Row:
-    """Punts the call's first packets where they were marked. It stays as long as the call does.
-
-    If it came and went with the callee's instances, packets that a cached flow has punted would be booked
-    to the call's own row when that flow is revalidated.
-    """
-    caller, callee = call
-    cookie = p.cookie(p.Category.HOLD, p.call_object(caller, callee))
-    fields = {p.REG_WORKLOAD.name: caller, p.REG_HOLD.name: p.HELD}
-    marked = _to_service(addressing.vip(callee), **fields)
-    return _row(p.DAG_POLICY, p.Priority.HOLD, marked, (UseMeter(tenant), Punt()), cookie)
-
-
-def punt_meter(tenant: int) -> Meter:
-    """How much a namespace's calls may be punted on one node."""
-    return Meter(tenant, MeterUnit.PACKETS, PUNTS_PER_S, PUNTS_AT_ONCE)
-
-
-def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
-    """New calls to the vIP are marked, to be held; one that passed the mark before it was there is held late."""
-    cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
-    mark = SetField(p.REG_HOLD.name, p.HELD)
-    tracked = Ct(p.zone(node), p.CONNTRACK_STATE.number, nat=Nat())
-    local = _to_service(workload.vip, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
-    return (
-        _row(p.CONNTRACK_ZONE, p.Priority.HOLD, local, (mark, tracked), cookie),
-        _row(p.SERVICE_LB, p.Priority.NORMAL, _to_service(workload.vip), (UseMeter(workload.tenant), Punt()), cookie),
-    )
-
-
-def service(node: int, workload: Workload) -> tuple[tuple[Row, ...], Group | None]:
-    """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls."""
-    fields = _to_service(workload.vip)
-    if not workload.endpoints:
-        return _without_instance(node, workload), None
-    buckets = tuple(
-        Bucket(
-            (
-                Ct(
-                    p.zone(node),
-                    p.L3_FORWARD.number,
-                    commit=True,
-                    nat=Nat(endpoint.eip, addressing.FUNCTION_PORT),
-                    mark=p.CT_COMMITTED | workload.id,
-                ),
-            )
-        )
-        for endpoint in workload.endpoints
-    )
-    cookie = p.cookie(p.Category.SERVICE, workload.id)
-    row = _row(p.SERVICE_LB, p.Priority.NORMAL, fields, (ToGroup(workload.id),), cookie)
-    return (row,), Group(workload.id, buckets)
-
-
 class _Key(NamedTuple):
     """A fragment's name: kind, node, and an eIP, call or workload id."""
 
@@ -254,7 +181,10 @@ class _Key(NamedTuple):
 class _Fragment:
     rows: tuple[Row, ...]
     group: Group | None = None
-    meter: Meter | None = None
+    meters: tuple[Meter, ...] = ()
+
+
+_NOTHING = _Fragment(())
 
 
 @dataclass
@@ -288,6 +218,7 @@ class Generator:
         self._local: dict[int, Counter[int]] = {}  # workload -> node -> its ports there
         self._callees: dict[int, set[int]] = {}
         self._callable: Counter[tuple[int, int]] = Counter()  # (node, callee) -> callers there
+        self.policies = PolicyIndex()
 
     def apply(self, event: Mapping[str, Any]) -> dict[int, Delta]:
         """Take one event of the watch stream; returns what it touched, by node."""
@@ -300,17 +231,43 @@ class Generator:
         dirty: dict[_Key, None] = {}  # in order, so that the same events give the same messages
         if nodes != self.index.state.nodes:
             dirty |= {_Key("base", node): None for node in (*nodes, *self.index.state.nodes)}
+            dirty |= {
+                _Key("policy", n, q.number): None for n in self.index.state.nodes for q in self.policies.book.values()
+            }
         self._mark(touched, dirty)
-        deltas: dict[int, Delta] = {node: Delta() for node in self.index.state.nodes}
-        for key in dirty:
-            self._rebuild(key, deltas.setdefault(key.node, Delta()))
+        if event.get("kind") != "instance":  # policies speak of functions, however many instances they have
+            self._judge(dirty, event.get("kind") not in ("function", "deployment"))
+        deltas = self._rebuild_all(dirty)
         for node in set(self.desired) - set(self.index.state.nodes):
             del self.desired[node]
         return deltas
 
+    def set_policies(self, policies: Book) -> dict[int, Delta]:
+        """From now on these are the provider's policies."""
+        numbers = sorted(self.policies.numbers())
+        self.policies.book = dict(policies)
+        numbers = sorted({*numbers, *self.policies.numbers()})
+        dirty = {_Key("policy", node, number): None for node in self.index.state.nodes for number in numbers}
+        self._judge(dirty, False)
+        return self._rebuild_all(dirty)
+
     def load(self, state: ClusterState) -> dict[int, Delta]:
         """Take a whole state, as a snapshot event would bring it."""
         return self.apply({"type": "SNAPSHOT", "version": state.version, "object": state.to_json()})
+
+    def _rebuild_all(self, dirty: Iterable[_Key]) -> dict[int, Delta]:
+        deltas: dict[int, Delta] = {node: Delta() for node in self.index.state.nodes}
+        for key in dirty:
+            self._rebuild(key, deltas.setdefault(key.node, Delta()))
+        return deltas
+
+    def _judge(self, dirty: dict[_Key, None], everything: bool) -> None:
+        """Find out anew what the policies mean; mark the calls about which they now say something else."""
+        for call, step in self.policies.judge(self.index, self._in_call_graph, everything):
+            self._count_call(*call, self._local.get(call[0], ()), step, dirty)
+
+    def _in_call_graph(self, caller: int, callee: int) -> bool:
+        return callee in self._callees.get(caller, ())
 
     def _mark(self, touched: Touched, dirty: dict[_Key, None]) -> None:
         for caller, callee in touched.removed:
@@ -333,11 +290,12 @@ class Generator:
 
     def allows(self, caller: int, callee: int) -> bool:
         """Whether the one may call the other."""
-        return callee in self._callees.get(caller, ())
+        rules = self.policies.rules.get((caller, callee), Rules())
+        return (rules.allowed or self._in_call_graph(caller, callee)) and not rules.denied
 
     def _mark_calls_of(self, workload: int, dirty: dict[_Key, None]) -> None:
         calls = [(caller, callee) for caller, callees in self._callees.items() for callee in callees]
-        for call in calls:
+        for call in (*calls, *self.policies.rules):
             if workload in call:
                 dirty.update((_Key("call", node, call), None) for node in self._local.get(call[0], ()))
 
@@ -351,6 +309,9 @@ class Generator:
         if was_here != (port.node in nodes):
             for callee in self._callees.get(port.workload, ()):
                 self._count_call(port.workload, callee, (port.node,), step, dirty)
+        for call, rules in self.policies.of_caller(port.workload):
+            comes_or_goes = was_here != (port.node in nodes)
+            self._count_call(*call, (port.node,), step if comes_or_goes and rules.allowed else 0, dirty)
 
     def _count_call(self, caller: int, callee: int, nodes: Any, step: int, dirty: dict[_Key, None]) -> None:
         for node in nodes:
@@ -369,25 +330,39 @@ class Generator:
             port = index.ports.get(key.thing)
             return _Fragment(tuple(port_rows(port))) if port else None
         if key.kind == "call":
-            caller, callee = key.thing
-            allowed = callee in self._callees.get(caller, ()) and key.node in self._local.get(caller, ())
-            return _Fragment(self._call_rows(key.thing)) if allowed else None
+            return _Fragment(self._call_rows(key.node, key.thing))
+        if key.kind == "policy":
+            return _Fragment((), meters=self.policies.meters(key.thing))
         if key.kind == "meter":
-            return _Fragment((), meter=punt_meter(key.thing)) if key.thing in index.tenants else None
+            return _Fragment((), meters=(punt_meter(key.thing),)) if key.thing in index.tenants else None
         workload = index.workloads.get(key.thing)
         if workload is None or self._callable[key.node, key.thing] <= 0:
             return None
         return _Fragment(*service(key.node, workload))
 
-    def _call_rows(self, call: Call) -> tuple[Row, ...]:
-        """A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace."""
+    def _call_rows(self, node: int, call: Call) -> tuple[Row, ...]:
+        if node not in self._local.get(call[0], ()):
+            return ()
+        rules = self.policies.rules.get(call)
+        rows = [call_row(call)] if self._in_call_graph(*call) else []
         caller, callee = (self.index.workloads.get(id_) for id_ in call)
-        if callee is None or not callee.tenant:  # hosts are always there
-            return (call_row(call),)
-        return call_row(call), hold_row(call, (caller.tenant if caller else 0) or callee.tenant)
+        if (rows or (rules and rules.allowed)) and callee is not None and callee.tenant:  # hosts are always there
+            # A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace.
+            rows.append(hold_row(call, (caller.tenant if caller else 0) or callee.tenant))
+        if rules is not None:
+            callers = [port for port in self.index.ports_of(call[0]) if port.node == node]
+            rows += policy_rows(node, call, rules, callers, self._capture_ports(node, rules.captures))
+        return tuple(rows)
+
+    def _capture_ports(self, node: int, captures: Iterable[str]) -> list[str]:
+        """Ports of the hosts on this node that copies go to."""
+        hosts = [host for host in self.index.state.hosts.values() if host.node == node]
+        wanted = [h for h in hosts if h.name in captures or (h.role is Role.PROBE and OWN_PROBE in captures)]
+        return sorted(addressing.port_name(host.eip) for host in wanted)
 
     def _rebuild(self, key: _Key, delta: Delta) -> None:
         before, after = self._fragments.get(key), self._build(key)
+        after = None if after == _NOTHING else after
         if before == after:
             return
         if after is None:
@@ -406,12 +381,12 @@ class Generator:
         if before and before.group:
             tables.groups.pop(before.group.id, None)
             delta.groups.add(before.group.id)
-        if before and before.meter:
-            tables.meters.pop(before.meter.id, None)
-            delta.meters.add(before.meter.id)
+        for meter in before.meters if before else ():
+            tables.meters.pop(meter.id, None)
+            delta.meters.add(meter.id)
         if after and after.group:
             tables.groups[after.group.id] = after.group
             delta.groups.add(after.group.id)
-        if after and after.meter:
-            tables.meters[after.meter.id] = after.meter
-            delta.meters.add(after.meter.id)
+        for meter in after.meters if after else ():
+            tables.meters[meter.id] = meter
+            delta.meters.add(meter.id)

@@ -187,6 +187,16 @@ class IntentIndex:
         calls = frozenset(call for calls in self._calls.values() for call in calls)
         return Intents(dict(self.workloads), dict(self.ports), calls)
 
+    def id_of(self, name: str) -> int | None:
+        """The workload id of a function's full name or a host's name."""
+        owner = self.state.functions.get(name) or self.state.hosts.get(name)
+        return owner.id if owner else None
+
+    def functions_of(self, namespace: str) -> list[int]:
+        """The ids of a namespace's functions."""
+        known = self.state.functions
+        return sorted(known[name].id for name in self._names.get(namespace, ()) if name in known)
+
     def ports_of(self, workload_id: int) -> list[Port]:
         """All ports of a workload, of instances in every phase."""
         return list(self._ports_of.get(workload_id, {}).values())

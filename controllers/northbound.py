@@ -1,7 +1,7 @@
-"""The controller's REST interface: reads only. docs/pipeline.md describes the bodies.
+"""The controller's REST interface, as far as it only reads. docs/pipeline.md describes the bodies.
 
-GET /version, /intents, /flows/<node>, /counters, /latency, /metrics. A provider's own rules
-(POST /policies) and path tracing (GET /trace) are routes of this class once they exist.
+GET /version, /intents, /flows/<node>, /counters, /latency, /metrics. A provider's own rules are
+policy_routes.py's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controllers import sdn
 from controllers.channel import NoAnswer
 from controllers.conductor import Conductor
 from controllers.counters import counters
-from controllers.explain import Names, actions_text, group_text, match_text, sentence, thing
+from controllers.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
 from controllers.metrics import exposition
 from controllers.translator import Entry
 
@@ -36,40 +36,41 @@ class Northbound(sdn.ControllerBase):
     def version(self, req: Any, **_: Any) -> Any:
         conductor = self._conductor
         switches = self._switches(fresh=req.GET.get("digest") == "now")
-        return _json({"applied": conductor.applied, "seen": conductor.fleet.version, "switches": switches})
+        return json_response({"applied": conductor.applied, "seen": conductor.fleet.version, "switches": switches})
 
     @sdn.route("intents", "/intents", methods=["GET"])
     def intents(self, req: Any, **_: Any) -> Any:
-        return _json(self._conductor.fleet.generator.index.intents().to_json())
+        return json_response(self._conductor.fleet.generator.index.intents().to_json())
 
     @sdn.route("flows", "/flows/{node}", methods=["GET"])
     def flows(self, req: Any, node: str, **_: Any) -> Any:
         channel = self._conductor.channels.get(int(node.removeprefix("node"))) if _is_node(node) else None
         if channel is None:
             connected = ", ".join(map(str, sorted(self._conductor.channels))) or "none"
-            return _json({"error": f"no switch of node {node} is connected; connected nodes: {connected}"}, 404)
+            return json_response({"error": f"no switch of node {node} is connected; connected nodes: {connected}"}, 404)
         names = self._names()
         try:
-            entries, groups = channel.entries(), channel.groups()
+            entries, groups, meters = channel.entries(), channel.groups(), channel.meters()
         except NoAnswer as error:
-            return _json({"error": str(error)}, 503)
+            return json_response({"error": str(error)}, 503)
         entries.sort(key=lambda entry: (entry.row.table, -entry.row.priority, entry.row.cookie, str(entry.row.match)))
-        return _json(
+        return json_response(
             {
                 "rows": [_row(entry, names) for entry in entries],
                 "groups": [
                     {"id": group.id, "object": names.workload(group.id), "text": group_text(group)} for group in groups
                 ],
+                "meters": [{"id": meter.id, "text": meter_text(meter)} for meter in meters],
             }
         )
 
     @sdn.route("counters", "/counters", methods=["GET"])
     def counters(self, req: Any, **_: Any) -> Any:
-        return _json(self._counters())
+        return json_response(self._counters())
 
     @sdn.route("latency", "/latency", methods=["GET"])
     def latency(self, req: Any, **_: Any) -> Any:
-        return _json(self._conductor.latencies())
+        return json_response(self._conductor.latencies())
 
     @sdn.route("metrics", "/metrics", methods=["GET"])
     def metrics(self, req: Any, **_: Any) -> Any:
@@ -86,8 +87,7 @@ class Northbound(sdn.ControllerBase):
         return counters(self._conductor.readings(), self._names(), self._conductor.holding.statistics())
 
     def _names(self) -> Names:
-        index = self._conductor.fleet.generator.index
-        return Names(index.workloads, index.ports)
+        return names_of(self._conductor)
 
     def _switches(self, fresh: bool) -> dict[str, Any]:
         conductor = self._conductor
@@ -115,6 +115,12 @@ class Northbound(sdn.ControllerBase):
         }
 
 
+def names_of(conductor: Conductor) -> Names:
+    """Everybody's name, as of now."""
+    generator = conductor.fleet.generator
+    return Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
+
+
 def _is_node(text: str) -> bool:
     return text.removeprefix("node").isdecimal()
 
@@ -137,7 +143,7 @@ def _row(entry: Entry, names: Names) -> dict[str, Any]:
     }
 
 
-def _json(value: Any, status: int = 200) -> Any:
+def json_response(value: Any, status: int = 200) -> Any:
     return sdn.Response(
         content_type="application/json", charset="utf-8", status=status, body=(json.dumps(value) + "\n").encode()
     )

@@ -2,9 +2,6 @@
 
 docs/pipeline.md explains each table and is compared with this module by a test. Nothing here
 decides which rows a node gets (generator.py does) or knows OpenFlow's encoding (translator.py does).
-
-A later feature attaches here: a provider's own policies get a category and priorities of their own
-above DagPolicy's HOLD.
 """
 
 from __future__ import annotations
@@ -92,9 +89,12 @@ class Source(IntEnum):
 class Priority(IntEnum):
     """Every priority in use. Inside one table a higher number is asked first."""
 
+    POLICY_DENY = 240
+    POLICY_PACKETS = 220
     INVALID = 210
     RETRANSMISSION = 205
     HOLD = 202
+    POLICY = 201
     NORMAL = 200
     FALLBACK = 190
     DROP = 100
@@ -138,7 +138,15 @@ class Category(IntEnum):
     NO_INSTANCE = 6  # workload id
     DROP = 7  # number of a DropReason
     HOLD = 8  # caller id << 16 | callee id
+    # A provider's policies: what they say about a call.
+    ALLOW = 16  # caller id << 16 | callee id, as for the next three
+    DENY = 17
+    LIMIT = 18
+    PACKETS = 19
 
+
+CALL_CATEGORIES = (Category.POLICY, Category.HOLD, Category.ALLOW, Category.DENY, Category.LIMIT, Category.PACKETS)
+"""Those whose object is a call."""
 
 CATEGORY_OBJECTS = {
     Category.BASE: "0",
@@ -149,6 +157,10 @@ CATEGORY_OBJECTS = {
     Category.NO_INSTANCE: "workload id",
     Category.DROP: "number of the drop reason",
     Category.HOLD: "caller id << 16 | callee id",
+    Category.ALLOW: "caller id << 16 | callee id",
+    Category.DENY: "caller id << 16 | callee id",
+    Category.LIMIT: "caller id << 16 | callee id",
+    Category.PACKETS: "caller id << 16 | callee id",
 }
 
 ROUND_BITS, CATEGORY_BITS, RESERVED_BITS, OBJECT_BITS = 16, 8, 8, 32
@@ -208,6 +220,7 @@ class DropReason(Enum):
     NO_SERVICE_ROW = (12, SERVICE_LB, "no-service-row", "admitted, but ServiceLb does not know the vIP")
     NOT_FROM_TRUNK = (14, INGRESS_POLICY, "not-from-trunk", "not TCP from another node")
     NO_ROUTE = (15, L3_FORWARD, "no-route", "no local port and no node has this eIP")
+    DENIED = (20, DAG_POLICY, "denied-by-policy", "a provider's policy denies this call")
 
     def __init__(self, number: int, table: Table, label: str, sentence: str) -> None:
         self.number = number

@@ -90,13 +90,6 @@ class Resubmit:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputPort:
-    """Send the packet to a port: for packets that the controller makes."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
 class DecTtl:
     """Decrement the IP TTL, as a router does."""
 
@@ -104,6 +97,13 @@ class DecTtl:
 @dataclass(frozen=True, slots=True)
 class OutputInPort:
     """Send the packet back where it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPort:
+    """Send the packet, or a copy where more actions follow, to a port, given by name until resolved."""
+
+    port: str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,11 @@ RowAction = (
     | Punt
     | DecTtl
     | OutputInPort
+    | OutputPort
     | OutputRegister
     | Goto
 )
-Action = RowAction | Resubmit | OutputPort
+Action = RowAction | Resubmit
 
 
 class RowKey(NamedTuple):
@@ -177,7 +178,7 @@ class Row:
             if name == "in_port" and isinstance(value, str):
                 yield value
         for action in self.actions:
-            if type(action) is LoadPort and isinstance(action.port, str):
+            if isinstance(action, LoadPort | OutputPort) and isinstance(action.port, str):
                 yield action.port
 
     def resolve(self, numbers: PortMap) -> Row | None:
@@ -188,7 +189,9 @@ class Row:
         if not names <= numbers.keys():
             return None
         fields = tuple((name, numbers[str(value)] if name == "in_port" else value) for name, value in self.match)
-        actions = tuple(LoadPort(numbers[str(a.port)]) if type(a) is LoadPort else a for a in self.actions)
+        actions = tuple(
+            replace(a, port=numbers[str(a.port)]) if isinstance(a, LoadPort | OutputPort) else a for a in self.actions
+        )
         return replace(self, match=fields, actions=actions)
 
 

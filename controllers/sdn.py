@@ -22,8 +22,8 @@ from ryu.controller import controller as _controller  # registers the listener's
 from ryu.controller import ofp_event
 from ryu.controller.controller import Datapath
 from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
-from ryu.lib import hub
-from ryu.ofproto import nicira_ext
+from ryu.lib import hub, type_desc
+from ryu.ofproto import nicira_ext, oxm_fields
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
@@ -46,6 +46,13 @@ __all__ = [
     "run",
     "set_ev_cls",
 ]
+
+# The addresses by which a connection's opener began it (OVS, nicira-ext.h), which ryu does not know.
+ofproto.oxm_types += [
+    oxm_fields.NiciraExtended1("ct_nw_src", 120, type_desc.IPv4Addr),
+    oxm_fields.NiciraExtended1("ct_nw_dst", 121, type_desc.IPv4Addr),
+]
+oxm_fields.generate(ofproto.__name__)
 
 ECHO_INTERVAL_S = 5
 UNANSWERED_ECHOES = 3

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from controllers import pipeline as p
 from controllers.generator import Delta, Generator, delivery
 from controllers.intents import Endpoint
+from controllers.policies import Book
 from controllers.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile
 from controllers.rows import PortMap, Row, RowKey, Tables
 
@@ -129,8 +130,17 @@ class Fleet:
                 merged.rows |= delta.rows
                 merged.groups |= delta.groups
                 merged.meters |= delta.meters
-        if not self.has_snapshot or first:
+        if first:
             return ()  # switches are read, not told, as soon as there is a snapshot
+        return self._tell(deltas)
+
+    def set_policies(self, policies: Book) -> tuple[Stage, ...]:
+        """From now on these are the provider's policies."""
+        return self._tell(self.generator.set_policies(policies))
+
+    def _tell(self, deltas: Mapping[int, Delta]) -> tuple[Stage, ...]:
+        if not self.has_snapshot:
+            return ()
         return self._stages({n: s.update(deltas[n], self.desired(n)) for n, s in self.switches.items() if n in deltas})
 
     def connected(self, node: int, ports: PortMap) -> None:

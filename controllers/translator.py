@@ -211,6 +211,8 @@ def _action(action: Action) -> Any:  # noqa: PLR0911, PLR0912 - one return per a
             return _parser.OFPActionDecNwTtl()
         case OutputInPort():
             return _parser.OFPActionOutput(_ofp.OFPP_IN_PORT)
+        case OutputPort(port):
+            return _parser.OFPActionOutput(port)
         case OutputRegister(register):
             return _parser.NXActionOutputReg(sdn.nicira_ext.ofs_nbits(0, 31), register, 0xFFFF)
     raise TypeError(f"{action} is not an action that rows are made with")
@@ -300,6 +302,8 @@ def _parsed(action: Any) -> Action:  # noqa: PLR0911 - one return per action
         return DecTtl()
     if kind is _parser.OFPActionOutput and action.port == _ofp.OFPP_IN_PORT:
         return OutputInPort()
+    if kind is _parser.OFPActionOutput and action.port <= _ofp.OFPP_MAX:
+        return OutputPort(action.port)
     if kind is _parser.NXActionOutputReg and action.ofs_nbits == sdn.nicira_ext.ofs_nbits(0, 31):
         return OutputRegister(action.src)
     return Foreign(str(action))

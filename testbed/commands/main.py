@@ -32,6 +32,7 @@ VERBS = {
     "link": "show and change the trunks between nodes",
     "capture": "record packets at a switch port",
     "chaos": "give a running lab a fault and see it recover",
+    "policy": "add, list and remove a provider's own rules",
     "flows": "show the flow tables, with what each row is for",
     "shell": "open Mininet's command line on a running lab",
     "doctor": "say what this machine can run, and try it",

@@ -24,6 +24,8 @@ from testbed.platform.validation import GATEWAY_TOKEN
 from testbed.stack import DEFAULT_TEMPLATES, NODE_ANNOTATION
 
 CALL_TIMEOUT_S = 10.0
+CONTROLLER_TIMEOUT_S = 20.0
+"""Longer than the controller waits for its switches."""
 POLL_S = 0.04
 PLACEMENTS = ("node2", "spread", "pack")
 
@@ -162,6 +164,17 @@ class Platform:
         """What the switches have counted, read from them now (see the controller's GET /counters)."""
         return self._ask_controller("/counters")
 
+    def policies(self) -> list[dict[str, Any]]:
+        """A provider's own policies with what they do and have counted (the controller's GET /policies)."""
+        return self._ask_controller("/policies")["policies"]
+
+    def add_policy(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a policy; returns it as `policies` shows it. PlatformError says what is wrong with it."""
+        return self._ask_controller("/policies", "POST", body)
+
+    def remove_policy(self, name: str) -> None:
+        self._ask_controller(f"/policies/{name}", "DELETE")
+
     def _deploy_function(self, spec: FunctionSpec, namespace: str, nodes: str, deadline: float) -> None:
         """Update the function, or create it; one that is still being removed is waited for."""
         body: dict[str, Any] = {
@@ -233,9 +246,11 @@ class Platform:
             )
         return answer
 
-    def _ask_controller(self, path: str) -> dict[str, Any]:
+    def _ask_controller(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
-            answer = self._session.get(f"{self._controller}{path}", timeout=CALL_TIMEOUT_S)
+            answer = self._session.request(method, f"{self._controller}{path}", json=body, timeout=CONTROLLER_TIMEOUT_S)
+            if 400 <= answer.status_code <= 500 and "error" in (refusal := _json_object(answer)):
+                raise PlatformError(refusal["error"])
             answer.raise_for_status()
             return answer.json()
         except requests.RequestException as error:
@@ -243,6 +258,14 @@ class Platform:
                 f"the controller at {self._controller} does not answer {path} ({type(error).__name__}); "
                 f"see {self._folder}/logs/controller.out"
             ) from error
+
+
+def _json_object(answer: requests.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def place(application: Application, placement: str | None, nodes: Sequence[int]) -> dict[str, str]:

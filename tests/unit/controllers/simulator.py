@@ -22,6 +22,7 @@ from controllers.rows import (
     LoadPort,
     Move,
     OutputInPort,
+    OutputPort,
     OutputRegister,
     Punt,
     Row,
@@ -33,6 +34,8 @@ from controllers.rows import (
 from testbed import addressing
 
 Tuple = tuple[str, int, str, int]
+SYN, SYN_ACK = 0x02, 0x12
+_METADATA = {"in_port", "ct_state", "ct_mark", "ct_nw_src", "ct_nw_dst"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def tcp(node: int, source: str, destination: str, *, sport: int = 40_000, dport:
         "ipv4_dst": destination,
         "tcp_src": sport,
         "tcp_dst": dport,
+        "tcp_flags": SYN,
     }
     return Packet(node, port, {**honest, **fields})
 
@@ -96,6 +100,8 @@ class Outcome:
         """The label of the counted drop, None when the packet was delivered or no row took it."""
         if self.dropped_by is None:
             return None
+        if p.category_of(self.dropped_by.cookie) is p.Category.DENY:
+            return p.DropReason.DENIED.label
         return p.DROP_REASONS[p.object_of(self.dropped_by.cookie)].label
 
 
@@ -107,11 +113,12 @@ class Switch:
 
 @dataclass
 class Network:
-    """Switches by node. `choose` picks a bucket; `hits` counts rows by (node, cookie)."""
+    """Switches by node. `choose` picks a bucket; `hits` counts rows by (node, cookie); `copies` went to other ports."""
 
     switches: dict[int, Switch]
     choose: Callable[[Group], int] = lambda _: 0
     hits: Counter[tuple[int, int]] = field(default_factory=Counter)
+    copies: list[tuple[int, Any, dict[str, Any]]] = field(default_factory=list)  # node, port, fields
 
     @classmethod
     def of(cls, desired: Mapping[int, Tables]) -> Network:
@@ -136,7 +143,7 @@ class Network:
     def answer(self, outcome: Outcome) -> Packet:
         """What the host that received `outcome` sends back."""
         got, eip = outcome.fields, outcome.fields["ipv4_dst"]
-        return tcp(outcome.node, eip, got["ipv4_src"], sport=got["tcp_dst"], dport=got["tcp_src"])
+        return tcp(outcome.node, eip, got["ipv4_src"], sport=got["tcp_dst"], dport=got["tcp_src"], tcp_flags=SYN_ACK)
 
 
 class _Walk:
@@ -163,7 +170,7 @@ class _Walk:
         if row is not None and Punt() in row.actions:
             return Outcome(self.node, None, self.fields, None, row)
         dropped_by = row if row is not None and not row.actions else None
-        plain = {k: v for k, v in self.fields.items() if k not in {"in_port", "ct_state", "ct_mark"} and k[:3] != "reg"}
+        plain = {k: v for k, v in self.fields.items() if k not in _METADATA and k[:3] != "reg"}
         return Outcome(self.node, self.output, plain, dropped_by)
 
     def _lookup(self, table: int) -> Row | None:
@@ -188,6 +195,8 @@ class _Walk:
                     self.fields[p.REG_PORT.name] = port
                 case Move(source, target, _):
                     self.fields[target] = self.fields[source]
+                case OutputPort(port):
+                    self.network.copies.append((self.node, port, dict(self.fields)))
                 case OutputInPort():
                     self.output = self.fields["in_port"]
                 case OutputRegister(register):
@@ -218,6 +227,8 @@ class _Walk:
         new = p.CtState.TRACKED | p.CtState.NEW
         self.fields["ct_state"] = int(new if connection is None else self._known(connection, key[1], ct))
         self.fields["ct_mark"] = connection.mark if connection else 0
+        origin = connection.origin if connection else key[1]
+        self.fields["ct_nw_src"], _, self.fields["ct_nw_dst"], _ = origin
         return ct.table
 
     def _known(self, connection: Connection, packet: Tuple, ct: Ct) -> int:

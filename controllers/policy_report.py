@@ -1,0 +1,57 @@
+"""What each policy does at the moment and has counted so far, for GET /policies. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from controllers import pipeline as p
+from controllers.counters import Readings
+from controllers.explain import Names
+from controllers.intents import Call, IntentIndex
+from controllers.policies import EVERY, Kind, Policy, PolicyIndex
+from controllers.rows import OutputPort
+
+_COUNTED = {Kind.ALLOW: p.Category.ALLOW, Kind.DENY: p.Category.DENY, Kind.MIRROR: p.Category.PACKETS}
+
+
+def report(
+    policies: Sequence[Policy], judged: PolicyIndex, index: IntentIndex, names: Names, readings: Mapping[int, Readings]
+) -> list[dict[str, Any]]:
+    """The policies as JSON, each with `calls`, `state` (a sentence), `hits`, and for a rate limit `dropped`.
+
+    `hits`: allow, connections let through; deny, packets dropped; mirror, packets copied; rate-limit, packets
+    that its meters were asked about, of which it `dropped` so many. Policies that share a row share its count.
+    """
+    found = []
+    for policy in policies:
+        calls = judged.calls.get(policy.name, ())
+        shown = [{"caller": names.workload(a), "callee": names.workload(b)} for a, b in calls]
+        counted = _limited(policy, readings) if policy.kind is Kind.RATE_LIMIT else _hits(policy, calls, readings)
+        found.append({**policy.to_json(), "state": _state(policy, calls, index), "calls": shown, **counted})
+    return found
+
+
+def _hits(policy: Policy, calls: Iterable[Call], readings: Mapping[int, Readings]) -> dict[str, int]:
+    cookies = {p.cookie(_COUNTED[policy.kind], p.call_object(*call)) for call in calls}
+    entries = (entry for reading in readings.values() for entry in reading.entries if entry.row.cookie in cookies)
+    if policy.kind is Kind.MIRROR:
+        entries = (entry for entry in entries if any(isinstance(action, OutputPort) for action in entry.row.actions))
+    return {"hits": sum(entry.packets for entry in entries)}
+
+
+def _limited(policy: Policy, readings: Mapping[int, Readings]) -> dict[str, int]:
+    ids = [meter.id for meter in policy.meters()]
+    seen = [reading.meter_packets.get(id_, (0, 0)) for reading in readings.values() for id_ in ids]
+    return {"hits": sum(asked for asked, _ in seen), "dropped": sum(dropped for _, dropped in seen)}
+
+
+def _state(policy: Policy, calls: Sequence[Call], index: IntentIndex) -> str:
+    if calls:
+        return f"in force on {len(calls)} call{'s' if len(calls) > 1 else ''}"
+    for name in (policy.source, policy.target):
+        if not name.startswith(EVERY) and index.id_of(name) is None:
+            return f"waits: {name} is not deployed"
+    if policy.kind is Kind.ALLOW:
+        return "nothing to do: the call graph allows these calls already, or there are no such functions"
+    return "nothing to do: no call that it means is allowed, or another policy denies it"

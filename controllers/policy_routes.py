@@ -1,0 +1,106 @@
+"""A provider's own rules over REST: POST, GET and DELETE /policies. docs/pipeline.md describes the bodies.
+
+Takes a policy when it is valid, saved and on its way to the switches; what it means is policies.py's business.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from controllers import sdn
+from controllers.conductor import Conductor
+from controllers.northbound import json_response, names_of
+from controllers.policies import Book, NameTaken, Policy, PolicyError, added
+from controllers.policy_report import report
+from controllers.policy_store import PolicyStore
+
+LOG = logging.getLogger("controllers.policies")
+
+
+class Policies:
+    """The policies of this controller: in its memory, in its file and on the switches."""
+
+    def __init__(self, conductor: Conductor, store: PolicyStore) -> None:
+        self._conductor, self._store = conductor, store
+        self.book: Book = store.load()
+        conductor.fleet.set_policies(self.book)
+
+    def add(self, body: Any) -> Policy:
+        """PolicyError or NameTaken where it is wrong; OSError where it cannot be saved. Then nothing has changed."""
+        policy = added(self.book, body)
+        self._replace({**self.book, policy.name: policy})
+        return policy
+
+    def remove(self, name: str) -> None:
+        """KeyError where there is none; OSError as above."""
+        policies = dict(self.book)
+        del policies[name]
+        self._replace(policies)
+
+    def _replace(self, policies: Book) -> None:
+        self._store.save(policies)
+        self.book = policies  # before anything lets another request run
+        self._conductor.set_policies(policies)
+
+    def report(self, names: list[str] | None = None) -> list[dict[str, Any]]:
+        """Each policy, or those named, with what it does now and what it has counted."""
+        generator = self._conductor.fleet.generator
+        wanted = [policy for name, policy in self.book.items() if names is None or name in names]
+        return report(
+            wanted, generator.policies, generator.index, names_of(self._conductor), self._conductor.readings()
+        )
+
+
+class PolicyRoutes(sdn.ControllerBase):
+    """One object a request, as ryu has it; the policies come with the registration."""
+
+    def __init__(self, req: Any, link: Any, data: dict[str, Any], **config: Any) -> None:
+        super().__init__(req, link, data, **config)
+        self._policies: Policies = data["policies"]
+
+    @sdn.route("policies", "/policies", methods=["GET"])
+    def index(self, req: Any, **_: Any) -> Any:
+        return json_response({"policies": self._policies.report()})
+
+    @sdn.route("policies", "/policies", methods=["POST"])
+    def add(self, req: Any, **_: Any) -> Any:
+        try:
+            policy = self._policies.add(json.loads(req.body))
+        except NameTaken as error:
+            return _refused(str(error), 409)
+        except PolicyError as error:
+            return _refused(str(error), 400)
+        except ValueError as error:
+            return _refused(f"the body is not JSON: {error}", 400)
+        except OSError as error:
+            return _refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
+        LOG.info("policy %s added: %s", policy.name, policy)
+        return json_response(self._policies.report([policy.name])[0], 201)
+
+    @sdn.route("policies", "/policies/{name}", methods=["GET"])
+    def one(self, req: Any, name: str, **_: Any) -> Any:
+        found = self._policies.report([name])
+        return json_response(found[0]) if found else self._unknown(name)
+
+    @sdn.route("policies", "/policies/{name}", methods=["DELETE"])
+    def remove(self, req: Any, name: str, **_: Any) -> Any:
+        try:
+            self._policies.remove(name)
+        except KeyError:
+            return self._unknown(name)
+        except OSError as error:
+            return _refused(
+                f"the removal cannot be saved ({error.strerror}), so the policy stays; free some space", 500
+            )
+        LOG.info("policy %s removed", name)
+        return json_response({"removed": name})
+
+    def _unknown(self, name: str) -> Any:
+        names = ", ".join(self._policies.book) or "none"
+        return _refused(f"there is no policy {name}; there are: {names}", 404)
+
+
+def _refused(reason: str, status: int) -> Any:
+    return json_response({"error": reason}, status)
