@@ -47,12 +47,6 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"gateway|client|probe\d+")
 _CAPTURE_HOST = re.compile(r"probe\d*|client")
 _FIELDS = ("name", "kind", "namespace", "from", "to", "rate", "mirror_to", "operator")
-_CATEGORIES = {
-    Kind.ALLOW: (Category.ALLOW,),
-    Kind.DENY: (Category.DENY,),
-    Kind.RATE_LIMIT: (Category.LIMIT, Category.PACKETS),
-    Kind.MIRROR: (Category.PACKETS,),
-}
 _RATES = ("connections_per_s", "kbit_per_s")
 
 
@@ -81,6 +75,17 @@ class Policy:
         for index, (unit, rate) in enumerate(rates):
             if rate is not None:
                 yield Meter(FIRST_METER + 2 * self.number + index, unit, rate, rate)
+
+    def categories(self) -> Iterator[Category]:
+        """Of its rows."""
+        if self.kind is Kind.ALLOW:
+            yield Category.ALLOW
+        if self.kind is Kind.DENY:
+            yield Category.DENY
+        if self.connections_per_s is not None:
+            yield Category.LIMIT
+        if self.kind is Kind.MIRROR or self.kbit_per_s is not None:
+            yield Category.PACKETS
 
     def to_json(self) -> dict[str, Any]:
         """As the body of POST /policies, names in full; `parse` reads it back."""
@@ -279,7 +284,7 @@ class PolicyIndex:
         """The names of the policies that each of their rows comes from, by category and call."""
         found: dict[tuple[Category, Call], list[str]] = {}
         for name, calls in self.calls.items():
-            for category in _CATEGORIES[self.book[name].kind]:
+            for category in self.book[name].categories():
                 for call in calls:
                     found.setdefault((category, call), []).append(name)
         return {key: ", ".join(names) for key, names in found.items()}

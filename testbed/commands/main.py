@@ -34,6 +34,7 @@ VERBS = {
     "chaos": "give a running lab a fault and see it recover",
     "policy": "add, list and remove a provider's own rules",
     "flows": "show the flow tables, with what each row is for",
+    "trace": "say which rows decide about a packet between two workloads",
     "shell": "open Mininet's command line on a running lab",
     "doctor": "say what this machine can run, and try it",
     "report": "make a run's tables, figures and report again from its raw data",

@@ -80,7 +80,7 @@ def list_(as_json: bool, lab_name: str) -> None:
     if as_json:
         print_json(policies)
         return
-    columns = ["name", "kind", "from", "to", "details", "hits", "dropped", "state"]
+    columns = ["name", "kind", "from → to", "details", "hits", "dropped", "state"]
     print_table("policies", columns, [row(policy) for policy in policies])
 
 
@@ -90,8 +90,8 @@ def row(policy: dict[str, Any]) -> list[Any]:
     details += [f"to {policy['mirror_to']}"] if "mirror_to" in policy else []
     details += ["operator"] if policy["operator"] else []
     dropped = policy.get("dropped", policy["hits"] if policy["kind"] == "deny" else 0)
-    ends = [policy["from"], policy["to"]]
-    return [policy["name"], policy["kind"], *ends, ", ".join(details), policy["hits"], dropped, policy["state"]]
+    ends = f"{policy['from']} → {policy['to']}"
+    return [policy["name"], policy["kind"], ends, ", ".join(details), policy["hits"], dropped, policy["state"]]
 
 
 @command.command(context_settings={"help_option_names": ["-h", "--help"]})
