@@ -153,9 +153,10 @@ def test_new_connections_are_metered_before_the_call_is_counted_and_packets_at_t
     generator = generated(small(), LIMIT_A_B)
     tables = generator.desired[2]
     metered = {
-        row.table: row.actions[0]
+        row.table: action
         for row in tables.rows.values()
-        if isinstance(row.actions[:1], tuple) and row.actions and isinstance(row.actions[0], UseMeter)
+        for action in row.actions
+        if isinstance(action, UseMeter) and action.meter >= FIRST_METER
     }
     assert metered == {p.CONNTRACK_ZONE.number: UseMeter(65_538), p.OUTPUT.number: UseMeter(65_539)}
     assert {id_: meter.rate for id_, meter in tables.meters.items() if id_ >= FIRST_METER} == {65_538: 5, 65_539: 800}
