@@ -30,7 +30,7 @@ def command(
 
     SRC and DST are a function with its namespace (chain-1.tenant-a), one of its instances
     (chain-1.tenant-a.1), gateway, client or probe2; DST may be an address too. Nothing is sent. Exit code 0:
-    the packet arrives; 1: it does not.
+    the packet arrives, or is held for an instance to come; 1: it is dropped.
 
     \b
     Examples:

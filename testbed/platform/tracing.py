@@ -73,10 +73,15 @@ class Step:
     object: str = ""
     actions: str = ""
 
+    @property
+    def punts(self) -> bool:
+        """Whether the controller gets the packet, to hold it until there is an instance."""
+        return "controller" in self.actions.split(",")
+
 
 @dataclass(frozen=True)
 class Trace:
-    """The packet's whole way, and what came of it in one sentence."""
+    """The packet's whole way, and what came of it in one sentence. `admitted`: it arrives, or is held."""
 
     source: str
     destination: str
@@ -154,7 +159,7 @@ def follow(sender: Speaker, called: str, packet: Packet, ask: Ask, rows_of: Rows
         steps += here
         forwarded = next((step for step in here if step.category == "forwarding"), None)
         if forwarded is None:
-            return Trace(sender.name, called, False, _ended(steps), tuple(steps))
+            return Trace(sender.name, called, steps[-1].punts, _ended(steps), tuple(steps))
         if not forwarded.object.startswith("node"):
             verdict = _delivered(sender, steps, forwarded, packet.node)
             return Trace(sender.name, called, True, verdict, tuple(steps))
@@ -211,6 +216,6 @@ def _ended(steps: Sequence[Step]) -> str:
     """Why it went no further."""
     last = steps[-1]
     where = f"on node{last.node} in {last.name}"
-    if "controller" in last.actions.lower():
-        return f"held {where}: {last.sentence}"
+    if last.punts:
+        return f"allowed, and held {where}: {last.sentence}"
     return f"denied {where}: {_DROPPED.sub('', last.sentence)}"
