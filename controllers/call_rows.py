@@ -124,7 +124,8 @@ def punt_meter(tenant: int) -> Meter:
 def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
     """New calls to the vIP are marked, to be held; one that passed the mark before it was there is held late."""
     cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
-    mark, late = SetField(p.REG_HOLD.name, p.HELD), (UseMeter(workload.tenant), Punt())
+    mark = SetField(p.REG_HOLD.name, p.HELD)
+    late = (UseMeter(workload.tenant), Punt())
     local = to_service(workload.vip, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
     return (
         Row(p.CONNTRACK_ZONE.number, int(p.Priority.HOLD), local, (mark, tracked(node)), cookie),
