@@ -17,7 +17,6 @@ from testbed.model import Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
-from tests.lab.scaler_stand_in import stand_in
 from tests.lab.traffic import in_host, send_frames, syn_frame
 
 CONCURRENT, ONE_BY_ONE, FLOOD = 50, 5, 3000
@@ -31,7 +30,7 @@ CHAIN, SLOW, REFUSED = "hold", "hold-slow", "hold-refused"
 
 @pytest.fixture(scope="module")
 def platform(lab: Lab) -> Iterator[Platform]:
-    with stand_in(lab), lab.inside():
+    with lab.inside():
         platform = Platform(lab)
         application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
         pairs, _ = stack.select(application, "^chain-[12]$")
