@@ -1,6 +1,7 @@
 """What instances have written, read from their log files: the last lines, since a time, or as it grows.
 
-A log file is `<function>.<namespace>.<serial>.log` in one folder, and stays when its instance has gone. A
+A log file is `<function>.<namespace>.<serial>.log` in one folder, and stays when its instance has gone; the
+node agent moves what grows too large to `….log.1`, which is read before it. A
 line may begin with its time (RFC 3339), which is taken off; a line without one has the time of the last
 one before it that had one, otherwise the time when it was first seen: the file's last change for what is
 there already, now for what is written later. Reading is in pieces of bounded size, whatever a function
@@ -114,18 +115,21 @@ class Follower:
 
 
 class _LogFile:
-    """One instance's file and how far it has been read."""
+    """One instance's file and how far it has been read; before it, what it held until it was last shortened."""
 
     def __init__(self, instance: str, path: Path, tail: int | None) -> None:
         self._instance = instance
         self._path = path
+        self._offset = 0
         self._default_ns = 0
         self._stamped_ns = 0
         self._rest = b""
-        self._offset = 0
+        self._older: tuple[Path, int] | None = (path.with_name(f"{path.name}.1"), 0)
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             self._default_ns = os.fstat(file.fileno()).st_mtime_ns
-            self._offset = 0 if tail is None else start_of_last(file, tail)
+            if tail is not None:
+                self._offset, missing = start_of_last(file, tail)
+                self._older = self._older_part(missing)
 
     def first_seen(self) -> None:
         """What is read from here on has only just been written."""
@@ -146,16 +150,26 @@ class _LogFile:
             yield self._line(self._rest)
             self._rest = b""
 
+    def _older_part(self, missing: int) -> tuple[Path, int] | None:
+        """Where the `missing` last lines of the older part begin."""
+        path = self._path.with_name(f"{self._path.name}.1")
+        if missing:
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                return path, start_of_last(file, missing)[0]
+        return None
+
     def _read(self) -> bytes:
         """The next piece, b"" at the end. A file that has become shorter is read from its beginning again."""
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
-                    self._offset, self._rest = 0, b""
-                file.seek(self._offset)
-                piece = file.read(PIECE_BYTES)
-        except FileNotFoundError:
-            return b""
+        if self._older is not None:
+            path, offset = self._older
+            piece, _ = _piece(path, offset)
+            self._older = (path, offset + len(piece)) if piece else None
+            if piece:
+                return piece
+        piece, size = _piece(self._path, self._offset)
+        if size < self._offset:
+            self._offset, self._rest = 0, b""
+            piece, _ = _piece(self._path, 0)
         self._offset += len(piece)
         return piece
 
@@ -166,11 +180,21 @@ class _LogFile:
         return Line(self._stamped_ns or self._default_ns, self._instance, text.rstrip(b"\r").decode(errors="replace"))
 
 
-def start_of_last(file: BinaryIO, count: int) -> int:
-    """The offset at which the last `count` lines of a file begin; reads backwards, a piece at a time."""
+def _piece(path: Path, offset: int) -> tuple[bytes, int]:
+    """A bounded part of a file from `offset` on, and the file's size; a file that has gone is at its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE_BYTES), os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return b"", offset
+
+
+def start_of_last(file: BinaryIO, count: int) -> tuple[int, int]:
+    """Where the last `count` lines of a file begin, and how many of them it does not have; reads backwards."""
     size = os.fstat(file.fileno()).st_size
     if count == 0 or size == 0:
-        return size
+        return size, count
     file.seek(size - 1)
     wanted = count + (1 if file.read(1) == b"\n" else 0)  # line ends between the wanted start and the end
     end = size
@@ -185,8 +209,8 @@ def start_of_last(file: BinaryIO, count: int) -> int:
         at = len(piece)
         for _ in range(wanted):
             at = piece.rindex(b"\n", 0, at)
-        return start + at + 1
-    return 0
+        return start + at + 1, 0
+    return 0, wanted - 1
 
 
 def split_time(line: bytes) -> tuple[int | None, bytes]:

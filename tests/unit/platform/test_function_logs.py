@@ -68,8 +68,15 @@ def test_a_tail_reads_no_more_than_it_needs(tmp_path: Path) -> None:
         seek = log.seek
         watched = mock.Mock(wraps=log)
         watched.seek = lambda offset: offsets.append(offset) or seek(offset)
-        assert function_logs.start_of_last(watched, 10) == file.stat().st_size - 50
+        assert function_logs.start_of_last(watched, 10) == (file.stat().st_size - 50, 0)
     assert min(offsets) >= file.stat().st_size - function_logs.PIECE_BYTES
+
+
+@pytest.mark.parametrize(("tail", "texts"), [(None, "abcdefg"), (2, "fg"), (3, "efg"), (5, "cdefg"), (9, "abcdefg")])
+def test_what_was_moved_away_is_read_before(tmp_path: Path, tail: int | None, texts: str) -> None:
+    write(tmp_path, "one.t.1", "e\nf\ng\n")
+    (tmp_path / "one.t.1.log.1").write_text("a\nb\nc\nd\n")
+    assert "".join(text for _, _, text in read(tmp_path, tail=tail)) == texts
 
 
 def test_a_line_without_end_comes_in_pieces(tmp_path: Path) -> None:
