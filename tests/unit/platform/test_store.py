@@ -252,4 +252,5 @@ def test_a_change_that_cannot_be_written_did_not_happen(store: Store, tmp_path: 
         store.scale_function("one.t", 3)
     assert store.state == before
     assert store.events_since(before.version) == []
+    assert (store.timings("one.t.1").keys(), store.timings("one.t.2")) == ({"decided_ns"}, {})
     other.close()
