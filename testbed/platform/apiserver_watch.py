@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
 
@@ -19,7 +17,7 @@ from testbed.platform.apiserver_http import NDJSON, STUCK_AFTER_S, Handler, line
 from testbed.platform.store import Store
 
 HEARTBEAT_S = 5.0
-PIECE_EVENTS = 200
+PIECE_BYTES = 1 << 16
 
 
 class WatchRoutes:
@@ -70,22 +68,25 @@ class WatchRoutes:
                 changed = self._changed
                 news, version = self._news(version)
                 if news:
-                    await self._send(request, response, news)
+                    await send(request, response, news, self._stuck_after_s)
                     continue  # there may be more by now
                 try:
                     await asyncio.wait_for(changed.wait(), self._heartbeat_s)
                 except TimeoutError:
-                    await self._send(request, response, [{"type": "HEARTBEAT", "version": version}])
+                    heartbeat = lines_of([{"type": "HEARTBEAT", "version": version}])
+                    await send(request, response, heartbeat, self._stuck_after_s)
         return response
 
-    def _news(self, version: int) -> tuple[list[Mapping[str, Any]], int]:
+    def _news(self, version: int) -> tuple[bytes, int]:
         """The next piece of what happened after `version` (-1: everything), and the version it leads to."""
         events = self._store.events_since(version)
         if events is None:
             state = self._store.state
-            return [{"type": "SNAPSHOT", "version": state.version, "object": state.to_json()}], state.version
-        piece = events[:PIECE_EVENTS]
-        return list(piece), piece[-1]["version"] if piece else version
-
-    async def _send(self, request: web.Request, response: web.StreamResponse, events: list[Mapping[str, Any]]) -> None:
-        await send(request, response, lines_of(events), self._stuck_after_s)
+            return lines_of([{"type": "SNAPSHOT", "version": state.version, "object": state.to_json()}]), state.version
+        piece = bytearray()
+        for event in events:
+            piece += lines_of([event])
+            version = event["version"]
+            if len(piece) >= PIECE_BYTES:
+                break
+        return bytes(piece), version

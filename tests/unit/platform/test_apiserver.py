@@ -16,6 +16,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model import ClusterState
+from testbed.platform import apiserver_http
 from testbed.platform.apiserver import Apiserver
 from testbed.platform.store import Store
 from tests.unit.platform.apiserver_rig import HOSTS, ApiserverProcess
@@ -219,6 +220,41 @@ def test_a_watch_resumes_where_it_was_or_begins_anew(tmp_path: Path) -> None:
             answer.close()
 
     serve(tmp_path, scenario)
+
+
+def test_a_follower_of_a_log_that_goes_leaves_no_task(tmp_path: Path) -> None:
+    async def scenario(client: Any) -> None:
+        await client.post("/system/functions", json=ONE)
+        (tmp_path / "functions").mkdir()
+        (tmp_path / "functions" / "one.t.1.log").write_text("said\n")
+        before = len(asyncio.all_tasks())
+        answer = await client.get("/system/logs?name=one&namespace=t&follow=true")
+        assert json.loads(await answer.content.readline())["text"] == "said"
+        assert len(asyncio.all_tasks()) > before
+        answer.close()
+        deadline = time.monotonic() + 30
+        while len(asyncio.all_tasks()) > before:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+    serve(tmp_path, scenario)
+
+
+def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        aborted = asyncio.Event()
+
+        class Stuck:
+            transport = type("Transport", (), {"abort": lambda self: aborted.set()})()
+
+            async def write(self, data: bytes) -> None:
+                await asyncio.Event().wait()
+
+        with pytest.raises(ConnectionError):
+            await apiserver_http.send(Stuck(), Stuck(), b"x", stuck_after_s=0.01)  # type: ignore[arg-type]
+        assert aborted.is_set()
+
+    asyncio.run(scenario())
 
 
 def test_a_killed_apiserver_has_lost_nothing_and_its_watchers_resume(tmp_path: Path) -> None:
