@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model import ClusterState
@@ -223,21 +224,30 @@ def test_a_watch_resumes_where_it_was_or_begins_anew(tmp_path: Path) -> None:
 
 
 def test_a_follower_of_a_log_that_goes_leaves_no_task(tmp_path: Path) -> None:
-    async def scenario(client: Any) -> None:
-        await client.post("/system/functions", json=ONE)
-        (tmp_path / "functions").mkdir()
-        (tmp_path / "functions" / "one.t.1.log").write_text("said\n")
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "one.t.1.log").write_text("said\n")
+
+    async def scenario() -> None:
+        store = Store(tmp_path / "db", (1, 2, 3), HOSTS)
+        application = Apiserver(store, image(tmp_path), tmp_path / "functions").application()
+        runner = web.AppRunner(application)  # as in the process, a handler is not cancelled for it
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
         before = len(asyncio.all_tasks())
-        answer = await client.get("/system/logs?name=one&namespace=t&follow=true")
-        assert json.loads(await answer.content.readline())["text"] == "said"
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET /system/logs?name=one&namespace=t&follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"said")
         assert len(asyncio.all_tasks()) > before
-        answer.close()
+        writer.close()
         deadline = time.monotonic() + 30
         while len(asyncio.all_tasks()) > before:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
+        await runner.cleanup()
+        store.close()
 
-    serve(tmp_path, scenario)
+    asyncio.run(scenario())
 
 
 def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
