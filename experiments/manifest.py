@@ -31,6 +31,7 @@ def collect(command_line: Sequence[str], seed: int) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command_line": list(command_line),
         "seed": seed,
+        "gateway_command": os.environ.get("TESTBED_GATEWAY_CMD", ""),
         "commit": _output(_git("rev-parse", "HEAD")),
         "uncommitted_changes": _output(_git("status", "--porcelain", "--untracked-files=no")) not in ("", ABSENT),
         "machine": machine(),

@@ -28,6 +28,8 @@ OPENFLOW_PORT = 6653
 CONTROLLER_REST_PORT = 6680
 APISERVER_PORT = 8081
 SCALER_PORT = 6690
+PROVIDER_PROXY_PORT = 8081
+"""In the gateway's host, on its loopback: the provider for a gateway program that is not ours."""
 
 CONTROL_PLANE_IP = "172.31.0.1"
 GATEWAY_MANAGEMENT_IP = "172.31.0.2"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform as machine
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from importlib import metadata
 import click
 
 from testbed.commands.common import json_option, print_json, print_table
-from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.labkernel import build
 from testbed.labkernel import host as labkernel_host
 from testbed.labkernel import settings as labkernel_settings
 from testbed.network import datapath
+from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.trunk import ELEMENT
 
@@ -86,7 +88,17 @@ def capabilities() -> list[Check]:
     if not ELEMENT.exists():
         checks.append(Check("delay element", "missing", "make setup", fatal=kernel is not None))
     checks.append(lab_kernel())
+    checks.append(gateway_program())
     return checks
+
+
+def gateway_program() -> Check:
+    """Which gateway a lab would run: ours, unless TESTBED_GATEWAY_CMD names another program."""
+    try:
+        command = foreign_gateway()
+    except UsageError as error:
+        return Check("gateway", f"no: {error}", "correct or unset TESTBED_GATEWAY_CMD", fatal=True)
+    return Check("gateway", f"TESTBED_GATEWAY_CMD: {shlex.join(command)}" if command else "the testbed's own")
 
 
 def lab_kernel() -> Check:

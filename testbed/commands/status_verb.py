@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -32,6 +33,8 @@ def command(lab_name: str, as_json: bool) -> None:
         f"lab {lab.name!r}: {lab.datapath} datapath, up {status['uptime_s']:.0f} s, gateway at {lab.gateway_url}; "
         f"labs on this machine: {', '.join(running_labs())}"
     )
+    if status["gateway_command"]:
+        click.echo(f"gateway program: {shlex.join(status['gateway_command'])}")
     rows = [[name, part["pid"] or "down", part["restarts"]] for name, part in status["components"].items()]
     print_table("components", ["name", "pid", "restarts"], rows)
     print_table("functions", ["function", "route", "ready", "wanted", "vIP", "nodes"], function_rows(state))

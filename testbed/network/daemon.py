@@ -30,9 +30,10 @@ CONTROLLER_START_S = 30.0
 
 @dataclass(frozen=True)
 class LabConfig:
-    """What the runner tells the daemon. `listen_fd`: the host's listening socket for the gateway.
+    """What the runner tells the daemon. `scaler` is on, dry-run or off.
 
-    `scaler` is on, dry-run or off.
+    `listen_fd`: the host's listening socket for the gateway. `gateway_command`: a program to take the
+    gateway's place, run in `working_folder`; empty for our own.
     """
 
     name: str
@@ -44,11 +45,14 @@ class LabConfig:
     delay_ms: float
     scaler: str
     scaler_preset: str
+    gateway_command: tuple[str, ...] = ()
+    working_folder: str = "/"
 
     @classmethod
     def load(cls, path: Path) -> LabConfig:
         data = json.loads(path.read_text())
-        return cls(**{**data, "state_folder": Path(data["state_folder"]), "nodes": tuple(data["nodes"])})
+        tuples = {name: tuple(data[name]) for name in ("nodes", "gateway_command")}
+        return cls(**{**data, **tuples, "state_folder": Path(data["state_folder"])})
 
 
 def static_hosts(nodes: tuple[int, ...]) -> list[Host]:
@@ -141,6 +145,7 @@ class Daemon:
             "phase": "ready",
             "datapath": self.config.datapath,
             "nodes": list(self.config.nodes),
+            "gateway_command": list(self.config.gateway_command),
             "uptime_s": round(time.monotonic() - self.started_monotonic_s, 3),
             "components": self.supervisor.describe(),
             "hosts": self.cluster.hosts(),

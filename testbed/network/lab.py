@@ -25,6 +25,7 @@ from testbed.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import cgroups
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
+from testbed.network.foreign import foreign_gateway
 from testbed.network.namespace import setns, within
 
 STATE_ROOT = Path("/run/testbed")
@@ -77,6 +78,7 @@ class Lab:
         Raises UsageError, EnvironmentProblem or LabError; nothing is left behind then.
         """
         chosen = check_startable(name, datapath)
+        gateway_command = foreign_gateway()
         holder = _Holder.claim(name)
         try:
             with _listening_socket(gateway_port) as listener:
@@ -91,6 +93,8 @@ class Lab:
                     "delay_ms": delay_ms,
                     "scaler": scaler,
                     "scaler_preset": scaler_preset,
+                    "gateway_command": gateway_command,
+                    "working_folder": str(Path.cwd()),
                 }
                 holder.launch(config, listener.fileno())
             lab = cls(name, holder.init_pid, port, chosen)

@@ -70,20 +70,51 @@ class PlatformProcesses:
             )  # fmt: skip
 
     def start_gateway(self, host_pid: int) -> None:
-        """The gateway, in its host; it inherits the listening socket that serves the machine's loopback."""
+        """The gateway, in its host; it inherits the listening socket that serves the machine's loopback.
+
+        A program that takes its place finds a provider on the host's loopback, and the variables of
+        OpenFaaS's gateway in its environment; the provider then inherits the listening socket.
+        """
         fd = self._config.listen_fd
         environment = {
             "apiserver_url": addressing.APISERVER_URL,
-            "basic_auth": "true",
-            "secret_mount_path": str(self._state / "secrets"),
+            **self._basic_auth(),
             **({} if fd is None else {"TESTBED_LISTEN_FD": str(fd)}),
             **self._config.gateway_environment,
         }
+        foreign = bool(self._config.gateway_command)
+        module = "testbed.platform.provider_proxy" if foreign else "testbed.platform.gateway"
+        prefix = ("nsenter", f"--net=/proc/{host_pid}/ns/net")
         self._start(
-            "gateway", "testbed.platform.gateway",
-            prefix=("nsenter", f"--net=/proc/{host_pid}/ns/net"),
-            environment=environment, fds=() if fd is None else (fd,),
+            "provider" if foreign else "gateway", module,
+            prefix=prefix, environment=environment, fds=() if fd is None else (fd,),
         )  # fmt: skip
+        if foreign:
+            self._start_foreign_gateway(prefix)
+
+    def _start_foreign_gateway(self, prefix: tuple[str, ...]) -> None:
+        """The gateway program that TESTBED_GATEWAY_CMD named, with OpenFaaS's settings as its chart gives them."""
+        provider = f"http://127.0.0.1:{addressing.PROVIDER_PROXY_PORT}/"
+        environment = {
+            **self._basic_auth(),
+            "functions_provider_url": provider,
+            "logs_provider_url": provider,
+            "port": str(addressing.FUNCTION_PORT),
+            "read_timeout": "65s",
+            "write_timeout": "65s",
+            "upstream_timeout": "60s",
+            "function_namespace": "openfaas-fn",
+            "scale_from_zero": "true",
+            "direct_functions": "false",
+            "faas_prometheus_host": "127.0.0.1",
+            "faas_prometheus_port": str(addressing.PROVIDER_PROXY_PORT),
+            **self._config.gateway_environment,
+        }
+        argv = (*prefix, f"--wd={self._config.working_folder}", *self._config.gateway_command)
+        self._supervisor.start(ProcessSpec("gateway", argv, environment))
+
+    def _basic_auth(self) -> dict[str, str]:
+        return {"basic_auth": "true", "secret_mount_path": str(self._state / "secrets")}
 
     def _start(
         self, name: str, module: str, *arguments: str,

@@ -5,7 +5,6 @@ Decides (by `gateway_routes`) and hands over to the exchange; reads and writes n
 
 from __future__ import annotations
 
-import hmac
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +17,8 @@ from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_routes import Kind
 from testbed.platform.gateway_scaling import ScaleFromZero, may_wake
 from testbed.platform.gateway_services import Service, Services, Upstream
+from testbed.platform.gateway_system import System
+from testbed.platform.gateway_tokens import Tokens
 
 if TYPE_CHECKING:
     from testbed.platform.gateway_server import Downstream
@@ -37,6 +38,9 @@ class Limits:
 class Gateway:
     """What all client connections share."""
 
+    originates = True
+    """Calls begin here: what a client says of their start is not believed."""
+
     def __init__(
         self,
         services: Services,
@@ -53,11 +57,13 @@ class Gateway:
         self.provider = provider
         self.connections: set[Downstream] = set()
         self.draining = False
-        self._authorization = authorization
+        self.version = 0
         self._namespace = namespace
         self._scale_from_zero = scale_from_zero
         self.cold = ScaleFromZero(api, self._proceed)
-        self._overdue: Deadlines[Exchange] = Deadlines(limits.upstream_timeout_s, Exchange.timed_out)
+        self.tokens = Tokens(api)
+        self.overdue: Deadlines[Exchange] = Deadlines(limits.upstream_timeout_s, Exchange.timed_out)
+        self.system = System(services, provider, api, self.overdue, authorization, namespace)
 
     def dispatch(self, exchange: Exchange) -> None:
         """Send a request where it belongs, or answer it."""
@@ -67,25 +73,23 @@ class Gateway:
         kind, name, target = routes.match(exchange.url)
         if kind is Kind.FUNCTION:
             self._invoke(exchange, name, target)
-        elif kind is Kind.NOTHING:
-            exchange.answer(routes.NOT_FOUND)
-        elif kind is Kind.SYSTEM and not self._authorized(exchange):
-            exchange.answer(routes.UNAUTHORIZED)
         else:
-            if not target.startswith(b"/system/logs"):  # a followed log has no end
-                self._overdue.add(exchange, exchange.started_s)
-            exchange.forward(self.provider, target)
+            self.system.serve(exchange, kind, target)
 
     def _invoke(self, exchange: Exchange, name: bytes, target: bytes) -> None:
         if exchange.method not in routes.FUNCTION_METHODS:
             exchange.answer(routes.METHOD_NOT_ALLOWED)
             return
         service = self.services.find(name)
+        if self.tokens.digests:
+            namespace = service.function.namespace if service else self._split(name)[1]
+            refusal = self.tokens.refusal(namespace, exchange.lines)
+            if refusal is not None:
+                exchange.answer(refusal)
+                return
         if service is None:
-            if not self.services.ready:
-                exchange.answer(routes.PROVIDER_DOWN)
-            else:
-                exchange.answer(routes.unknown_function(*routes.full_name(name.decode(), self._namespace)))
+            known = self.services.ready
+            exchange.answer(routes.unknown_function(*self._split(name)) if known else routes.PROVIDER_DOWN)
             return
         if service.endpoints:
             self._proceed(exchange, service, name, target)
@@ -96,17 +100,22 @@ class Gateway:
             service.metrics.finished(503, 0.0)
             exchange.answer(routes.no_endpoints(name))
 
+    def _split(self, name: bytes) -> tuple[str, str]:
+        return routes.full_name(name.decode(), self._namespace)
+
     def _proceed(self, exchange: Exchange, service: Service, name: bytes, target: bytes) -> None:
-        self._overdue.add(exchange, exchange.started_s)
+        self.overdue.add(exchange, exchange.started_s)
         exchange.forward(service, target, function=name, metrics=service.metrics)
 
     def finished(self, exchange: Exchange) -> None:
-        self._overdue.remove(exchange)
+        self.overdue.remove(exchange)
         if self.cold.calls:
             self.cold.forget(exchange)
 
     def updated(self, state: ClusterState) -> None:
         """Follow the cluster state."""
+        self.version = state.version
+        self.tokens.follow(state)  # first: nobody gets in before the token counts
         self.services.update(state)
         self.cold.changed()
 
@@ -124,10 +133,3 @@ class Gateway:
         self.draining = True
         for connection in tuple(self.connections):
             connection.close_if_idle()
-
-    def _authorized(self, exchange: Exchange) -> bool:
-        if self._authorization is None:
-            return True
-        given = next((line for line in exchange.lines if line[:14].lower() == b"authorization:"), b"")
-        scheme, _, credentials = given[14:].strip().partition(b" ")
-        return scheme.lower() == b"basic" and hmac.compare_digest(credentials.strip(), self._authorization)

@@ -9,6 +9,7 @@ that it comes from. Which upstream serves a request is decided in `gateway_serve
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from random import getrandbits
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from testbed.platform.gateway_upstream import UpstreamConnection
 from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
 
 if TYPE_CHECKING:
-    from testbed.platform.gateway_metrics import FunctionMetrics
+    from testbed.platform.gateway_metrics import Counted
     from testbed.platform.gateway_server import Downstream
     from testbed.platform.gateway_services import Upstream
 
@@ -36,7 +37,11 @@ class Exchange:
     __slots__ = (
         "_answer_begun",
         "_body_begun",
-        "_function", "_head",
+        "_collect_bytes",
+        "_collected",
+        "_function",
+        "_head",
+        "_instead",
         "_metrics",
         "_own_call_id",
         "_upstream",
@@ -92,8 +97,11 @@ class Exchange:
         self._head = b""
         self._upstream_for: Upstream | None = None
         self._upstream: UpstreamConnection | None = None
-        self._metrics: FunctionMetrics | None = None
+        self._metrics: Counted | None = None
         self._function = b""
+        self._instead: Callable[[int], Answer | None] | None = None
+        self._collected: Callable[[], None] | None = None
+        self._collect_bytes = 0
         self._own_call_id = False
         self._body_begun = False
         self._answer_begun = False
@@ -113,9 +121,14 @@ class Exchange:
         target: bytes,
         *,
         function: bytes = b"",
-        metrics: FunctionMetrics | None = None,
+        metrics: Counted | None = None,
+        instead: Callable[[int], Answer | None] | None = None,
     ) -> None:
-        """Send the request to `upstream`, asking for `target`. `function` is its name as the client wrote it."""
+        """Send the request to `upstream`, asking for `target`. `function` is its name as the client wrote it.
+
+        `instead` may give another answer than the upstream's, by its status (0: it gave none).
+        """
+        self._instead = instead
         self._upstream_for = upstream
         self._function = function
         self._metrics = metrics
@@ -130,9 +143,13 @@ class Exchange:
 
     def _request_head(self, upstream: Upstream, target: bytes) -> bytes:
         lines = self.lines
-        if not self.call_id:
-            self._own_call_id = True
-            self.call_id = _uuid4()
+        if not self._function:
+            tracing = b"X-Call-Id: %b\r\n" % self.call_id if self.call_id else b""
+        else:
+            if not self.call_id:
+                self._own_call_id = True
+                self.call_id = _uuid4()
+            tracing = b"X-Call-Id: %b\r\nX-Start-Time: %d\r\n" % (self.call_id, self.started_unix_ns)
         framing = b""
         if self.length is not None:
             framing = b"Content-Length: %b\r\n" % self.length
@@ -142,16 +159,33 @@ class Exchange:
             lines.append(b"X-Forwarded-Host: %b\r\n" % self.host)
         if not self.forwarded_for:
             lines.append(self.downstream.forwarded_for)
-        return b"%b %b HTTP/1.1\r\n%b%b%bX-Call-Id: %b\r\nX-Start-Time: %d\r\n\r\n" % (
-            self.method, target, upstream.head, b"".join(lines), framing, self.call_id, self.started_unix_ns,
+        return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
+            self.method, target, upstream.head, b"".join(lines), framing, tracing,
         )  # fmt: skip
 
     def request_progress(self) -> None:
         """More of the request has arrived."""
         if self._upstream is not None:
             self._send_body(self._upstream)
+        elif self._collected is not None:
+            self._collect()
         elif self.pending_bytes > MAX_PENDING:
             self.downstream.pause_request()
+
+    def when_complete(self, limit_bytes: int, then: Callable[[], None]) -> None:
+        """Keep the body until all of it is here, at most this much, and go on with `then`."""
+        self._collect_bytes, self._collected = limit_bytes, then
+        if self.expects_continue and not self.complete and not self.body:
+            self.downstream.write(CONTINUE)
+        self._collect()
+
+    def _collect(self) -> None:
+        if self.pending_bytes > self._collect_bytes:
+            self.answer(routes.BODY_TOO_LARGE)
+        elif self.complete and self._collected is not None:
+            then, self._collected = self._collected, None
+            self.sent = True
+            then()
 
     def connected(self, connection: UpstreamConnection) -> None:
         if self.done:
@@ -193,7 +227,11 @@ class Exchange:
         self._fail(self._unreachable())
 
     def _unreachable(self) -> Answer:
-        return routes.unreachable(self._function) if self._function else routes.PROVIDER_DOWN
+        return routes.unreachable(self._function) if self._function else self._silent(routes.PROVIDER_DOWN)
+
+    def _silent(self, default: Answer) -> Answer:
+        """What to say when the upstream gave no answer."""
+        return (self._instead(0) if self._instead is not None else None) or default
 
     def upstream_lost(self, connection: UpstreamConnection) -> None:
         """The connection broke before the answer was complete."""
@@ -211,7 +249,7 @@ class Exchange:
 
     def timed_out(self) -> None:
         """The upstream took longer than upstream_timeout."""
-        self._fail(routes.UPSTREAM_TIMEOUT)
+        self._fail(self._silent(routes.UPSTREAM_TIMEOUT))
 
     def refuse(self, answer: Answer) -> None:
         """The request turns out to be no HTTP, while it is being passed on."""
@@ -232,6 +270,10 @@ class Exchange:
         """The upstream's answer has progressed: pass on what there is of it."""
         parts: list[bytes] = []
         if not self._answer_begun:
+            other = self._instead(connection.status) if self._instead is not None else None
+            if other is not None:
+                self.answer(other)
+                return
             self._answer_begun = True
             parts.append(self._response_head(connection))
         body = connection.body
@@ -262,14 +304,13 @@ class Exchange:
                 self.keep_alive = False
             else:
                 framing = b"Transfer-Encoding: chunked\r\n"
-        return b"%b%b%b%b%bX-Start-Time: %d\r\n\r\n" % (
-            status_line(connection.status),
-            b"".join(connection.lines),
-            framing,
-            self._persistence(),
-            b"X-Call-Id: %b\r\n" % self.call_id if self._own_call_id else b"",
-            self.started_unix_ns,
-        )
+        if self._own_call_id:
+            tracing = b"X-Call-Id: %b\r\nX-Start-Time: %d\r\n" % (self.call_id, self.started_unix_ns)
+        else:
+            tracing = b"X-Start-Time: %d\r\n" % self.started_unix_ns if self._function else b""
+        return b"%b%b%b%b%b\r\n" % (
+            status_line(connection.status), b"".join(connection.lines), framing, self._persistence(), tracing,
+        )  # fmt: skip
 
     def _persistence(self) -> bytes:
         """The Connection header of the answer. An answer that overtakes its request ends the connection."""
@@ -312,7 +353,7 @@ class Exchange:
             return
         self.done = True
         self._drop_upstream()
-        self._upstream_for = None
+        self._upstream_for = self._collected = None
         if self._metrics is not None:
             self._metrics.finished(code, time.monotonic() - self.started_s)
         self.downstream.exchange_finished(self, abort=abort)

@@ -147,6 +147,9 @@ class Downstream(asyncio.Protocol):
             incoming.expects_continue = value.lower() == b"100-continue"
         elif key == b"x-call-id":
             incoming.call_id = value
+        elif key == b"x-start-time":
+            if not self.gateway.originates:
+                incoming.lines.append(b"%b: %b\r\n" % (name, value))
         elif key in (b"x-forwarded-for", b"x-forwarded-host", b"authorization"):
             incoming.forwarded_for |= key == b"x-forwarded-for"
             incoming.forwarded_host |= key == b"x-forwarded-host"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from testbed.model import ClusterState, Function, Phase, Route
 from testbed.platform.gateway_metrics import FunctionMetrics
+from testbed.platform.gateway_ui import Row
 from testbed.platform.gateway_upstream import Pool
 
 PoolFactory = Callable[[str], Pool]
@@ -71,6 +72,27 @@ class Services:
         """The numbers of the function of this full name, deployed or not."""
         return self._metrics.setdefault(name, FunctionMetrics(name))
 
+    def invocations(self, full_name: str) -> int:
+        """How many invocations of this function are over."""
+        metrics = self._metrics.get(full_name)
+        return metrics.invocations if metrics is not None else 0
+
+    def rows(self) -> list[Row]:
+        """Every function, as the gateway's page shows it."""
+        return [self._row(full_name, service) for full_name, service in self._services.items()]
+
+    def _row(self, full_name: str, service: Service) -> Row:
+        function = service.function
+        return Row(
+            function.name,
+            function.namespace,
+            function.image,
+            len(service.endpoints),
+            function.replicas,
+            service.metrics.invocations,
+            full_name.encode() in self._names,
+        )
+
     def pools(self) -> Iterator[Pool]:
         return (service.pool for service in self._services.values())
 
@@ -88,13 +110,13 @@ class Services:
         if service.endpoints != endpoints:
             service.endpoints = endpoints
             service.pool.renew()
-        service.metrics.replicas = function.replicas
+        service.metrics.function = function
 
     def _remove(self, name: str) -> None:
         service = self._services.pop(name)
         service.removed = True
         service.pool.renew()
-        service.metrics.replicas = None
+        service.metrics.function = None
 
     def _index(self, state: ClusterState) -> None:
         """Both forms of every name that may be invoked from here (see gateway_routes)."""

@@ -9,6 +9,8 @@ Its environment:
     CONNECTION     per-call (a new TCP connection for each call) or keepalive (one a thread and callee)
     CALL_TIMEOUT_S how long a call may take
 
+Where a secret named gateway-token is mounted (TOKEN_FILE says where), calls carry it as a bearer token.
+
 `?length=N` asks for the first N functions only. A body is passed on along the chain. The answer is
 {"functions": [names in the order of their invocation], "padding": "xx…"}.
 
@@ -33,6 +35,8 @@ BUSY = os.environ.get("SERVICE_KIND", "sleep") == "busy"
 KEEPALIVE = os.environ.get("CONNECTION", "per-call") == "keepalive"
 CALL_TIMEOUT_S = float(os.environ.get("CALL_TIMEOUT_S") or 30)
 
+TOKEN_FILE = os.environ.get("TOKEN_FILE") or "/var/openfaas/secrets/gateway-token"
+
 _kept = threading.local()
 
 
@@ -42,6 +46,18 @@ class CallFailed(Exception):
     def __init__(self, status, reason):
         super().__init__(reason)
         self.status = status
+
+
+def read_token():
+    """The namespace's token for calls through the gateway; "" where there is none."""
+    try:
+        with open(TOKEN_FILE) as file:  # noqa: PTH123 - importing pathlib would slow the cold start
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+TOKEN = read_token()
 
 
 def handle(event, context):
@@ -98,6 +114,8 @@ def call(url, length, event):
     query = "&".join(filter(None, (parts.query, f"length={length}" if length is not None else "")))
     target = (parts.path or "/") + (f"?{query}" if query else "")
     headers = {"X-Caller": NAME, "X-Call-Id": event.headers.get("X-Call-Id", "")}
+    if TOKEN:
+        headers["Authorization"] = f"Bearer {TOKEN}"
     if not KEEPALIVE:
         headers["Connection"] = "close"
     try:

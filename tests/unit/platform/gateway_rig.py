@@ -99,7 +99,8 @@ class FakeApiserver:
         known = self.state.functions.get(f"{name}.{namespace}")
         number = known.id if known else 256 + len(self.state.functions)
         self.change(
-            "function", Function(namespace, name, number, vip, "image", ingress=ingress, **{"replicas": 1, **settings})
+            "function",
+            Function(namespace, name, number, vip, ingress=ingress, **{"image": "image", "replicas": 1, **settings}),
         )
         if phase is not None:
             self.instance(f"{name}.{namespace}.1", phase)
@@ -233,13 +234,19 @@ class GatewayProcess:
     """A gateway process in front of an apiserver."""
 
     def __init__(
-        self, folder: Path, apiserver_port: int, function_port: int, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        apiserver_port: int,
+        function_port: int,
+        environment: Mapping[str, str] | None = None,
+        module: str = "testbed.platform.gateway",
     ) -> None:
         secrets = folder / "secrets"
         secrets.mkdir(parents=True, exist_ok=True)
         (secrets / "basic-auth-user").write_text(USER)
         (secrets / "basic-auth-password").write_text(PASSWORD + "\n")
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port = free_port()
+        self.metrics_port = free_port() if module == "testbed.platform.gateway" else self.port
         self.function_port = function_port
         settings = {
             "port": str(self.port),
@@ -254,7 +261,7 @@ class GatewayProcess:
         descriptor = settings.get("TESTBED_LISTEN_FD")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "testbed.platform.gateway"],
+                [sys.executable, "-m", module],
                 cwd=folder,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), **settings},
                 stdout=log,
@@ -266,7 +273,7 @@ class GatewayProcess:
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return self.monitor("/healthz")[0] == 200
+            return self.monitor("/metrics")[0] == 200
         except OSError:
             return False
 
@@ -410,13 +417,16 @@ def request(
 class Rig:
     """An apiserver, a gateway and any number of backends, stopped together."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] | None = None, module: str = "testbed.platform.gateway"
+    ) -> None:
         self.function_port = free_port()
         self.apiserver = FakeApiserver()
-        self.gateway = GatewayProcess(folder, self.apiserver.port, self.function_port, environment)
+        self.gateway = GatewayProcess(folder, self.apiserver.port, self.function_port, environment, module)
         self._backends: list[Backend] = []
         self._addresses = 0
-        wait_until(lambda: self.gateway.request("GET", "/function/ghost")[0] == 404)  # 502 before the first state
+        if module == "testbed.platform.gateway":
+            wait_until(lambda: self.gateway.request("GET", "/function/ghost")[0] == 404)  # 502 before the first state
 
     def address(self) -> str:
         """An address on which nothing listens yet."""
@@ -458,8 +468,10 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Rig]:
-    one = Rig(folder, environment)
+def rig(
+    folder: Path, environment: Mapping[str, str] | None = None, module: str = "testbed.platform.gateway"
+) -> Iterator[Rig]:
+    one = Rig(folder, environment, module)
     try:
         yield one
     finally:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_rig import CHECKOUT, FakeApiserver, FunctionProcess, GatewayProcess, free_port
+from gateway_rig import CHECKOUT, FakeApiserver, FunctionProcess, GatewayProcess, free_port, wait_until
+
+from testbed.model import Deployment, Route
 
 HANDLER = CHECKOUT / "functions" / "chain" / "chain"
 
@@ -50,3 +53,34 @@ def test_a_nested_chain_of_three_runs_through_the_gateway(
     finally:
         codes = [process.stop() for process in (*functions, gateway)]
     assert codes == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_functions_that_know_their_namespaces_token_send_it(
+    tmp_path: Path, apiserver: FakeApiserver, told: bool
+) -> None:
+    function_port = free_port()
+    gateway = GatewayProcess(tmp_path, apiserver.port, function_port)
+    apiserver.answers[("GET", "/tokens")] = [(200, json.dumps({"t": hashlib.sha256(b"secret").hexdigest()}))]
+    apiserver.change("deployment", Deployment("t", Route.GATEWAY, 1))
+    (tmp_path / "gateway-token").write_text("secret\n")
+    settings = {"TOKEN_FILE": str(tmp_path / "gateway-token")} if told else {}
+    functions = []
+    for number in (1, 2):
+        environment = {"FUNCTION_NAME": f"chain-{number}", **settings}
+        if number == 1:
+            environment["NEXT_URL"] = f"http://127.0.0.1:{gateway.port}/function/chain-2.t"
+        functions.append(
+            FunctionProcess(tmp_path / str(number), HANDLER, f"127.1.1.{number}", function_port, environment)
+        )
+        apiserver.function(f"chain-{number}", f"127.1.1.{number}", "t")
+    gateway.wait_for(apiserver)
+    bearer = {"Authorization": "Bearer secret"}
+    try:
+        wait_until(lambda: gateway.request("GET", "/function/chain-2.t", headers=bearer)[0] == 200)
+        status, _, body = gateway.request("GET", "/function/chain-1.t", headers=bearer)
+        assert status == (200 if told else 502)
+        assert told or b"answered 401" in body
+    finally:
+        codes = [process.stop() for process in (*functions, gateway)]
+    assert codes == [0, 0, 0]

@@ -128,7 +128,10 @@ def test_a_removed_function_is_unknown_again(lab: Rig) -> None:
     assert lab.counted("passing", 200) == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/ui/", "/function/", "/function/a%2Fb", "/async-function/f", "/system"])
+@pytest.mark.parametrize(
+    "path",
+    ["/ui", "/function/", "/function/a%2Fb", "/async-function/f", "/system", "/system/", "/system/tokens", "/tokens"],
+)
 def test_other_paths_are_404_as_from_gos_mux(lab: Rig, path: str) -> None:
     assert lab.gateway.request("GET", path)[::2] == (404, b"404 page not found\n")
 

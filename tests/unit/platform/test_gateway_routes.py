@@ -32,14 +32,14 @@ def test_a_function_target_gives_name_and_upstream_target(target: bytes, name: b
 
 
 @pytest.mark.parametrize(
-    "target", [b"/", b"/function/", b"/function", b"/function/a%2db", b"/functions/f", b"*", b"x:1"]
+    "target", [b"/x", b"/function/", b"/function", b"/function/a%2db", b"/functions/f", b"*", b"x:1"]
 )
 def test_other_targets_lead_nowhere(target: bytes) -> None:
     assert match(target)[0] is Kind.NOTHING
 
 
 def test_system_and_health_are_told_apart_from_functions() -> None:
-    assert match(b"/system/functions?namespace=a") == (Kind.SYSTEM, b"", b"/system/functions?namespace=a")
+    assert match(b"/system/functions?namespace=a") == (Kind.FUNCTIONS, b"", b"/system/functions?namespace=a")
     assert match(b"/healthz?x")[0] is Kind.HEALTH
     assert match(b"/system")[0] is Kind.NOTHING
 

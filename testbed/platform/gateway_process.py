@@ -1,0 +1,174 @@
+"""What the gateway's and the provider proxy's processes have in common: sockets, limits, start and clean end.
+
+On SIGTERM and SIGINT no new connection is taken, and running exchanges get DRAIN_S to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.platform.gateway_config import Config
+from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
+from testbed.platform.gateway_provider import Provider
+from testbed.platform.gateway_services import Services, Upstream
+from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway_watch import Watch
+
+BACKLOG = 4096
+DRAIN_S = 10.0
+OPEN_FILES = 65_536
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a gateway is made of."""
+
+    services: Services
+    upstream: Upstream
+    provider: Provider
+    limits: Limits
+
+
+def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Run `main` until a signal ends it. Returns the exit code; an error is one sentence after `name`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    _raise_file_limit()
+    _keep_freed_memory()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except TestbedError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def parts(config: Config) -> Parts:
+    """The parts as this configuration wants them."""
+    services = Services(lambda vip: _pool(config, vip, config.function_port), config.default_namespace)
+    pool = _pool(config, config.apiserver_host, config.apiserver_port, pooled=True)
+    provider = Provider(config.apiserver_host, config.apiserver_port, _basic_auth(config))
+    limits = Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s)
+    return Parts(services, Upstream(pool), provider, limits)
+
+
+def watch(config: Config, gateway: Gateway) -> Watch:
+    return Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), gateway.updated)
+
+
+async def serve(gateway: Gateway, follow: Watch, servers: list[asyncio.Server]) -> None:
+    """Serve until SIGTERM or SIGINT, then end cleanly."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(follow.run()), asyncio.create_task(_sweep(gateway))]
+    _tune_collector()
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    for server in servers:
+        server.close()
+    await _drain(gateway)
+
+
+def _pool(config: Config, host: str, port: int, *, pooled: bool | None = None) -> Pool:
+    return Pool(
+        host,
+        port,
+        pooled=config.pooled if pooled is None else pooled,
+        max_idle=config.max_idle_conns_per_host,
+        idle_timeout_s=config.upstream_idle_timeout_s,
+    )
+
+
+def _basic_auth(config: Config) -> bytes:
+    return b"Authorization: Basic %b\r\n" % config.credentials if config.credentials else b""
+
+
+def inherited(fd: int) -> socket.socket:
+    """The listening socket with this number that was open when the process began."""
+    try:
+        listener = socket.socket(fileno=fd)
+        listener.setblocking(False)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"TESTBED_LISTEN_FD={fd} is no listening socket ({error.strerror}); pass the number of an inherited one"
+        ) from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def listener(port: int, host: str = "0.0.0.0") -> socket.socket:
+    """A socket that listens on `port`; EnvironmentProblem when it is taken."""
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    try:
+        one.bind((host, port))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"port {port} cannot be listened on ({error.strerror}); end what listens there or set another port"
+        ) from error
+    one.listen(BACKLOG)
+    one.setblocking(False)
+    return one
+
+
+async def _sweep(gateway: Gateway) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        gateway.sweep()
+
+
+async def _drain(gateway: Gateway) -> None:
+    gateway.drain()
+    deadline_s = asyncio.get_running_loop().time() + DRAIN_S
+    while gateway.connections and asyncio.get_running_loop().time() < deadline_s:
+        await asyncio.sleep(0.01)
+    for pool in (*gateway.services.pools(), gateway.provider.pool):
+        pool.close()
+
+
+def _raise_file_limit() -> None:
+    """Every exchange holds two sockets. Only root may raise the hard limit; the soft one anybody."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, OPEN_FILES), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        except (ValueError, OSError):
+            continue
+        return
+
+
+def _tune_collector() -> None:
+    """Exchanges free themselves by reference count; look for cycles seldom, and not in what stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what it frees.
+
+    A body arrives in pieces of 256 KB. By default each is given back to the kernel and asked for
+    again, page by page, which costs more than copying it.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 4 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
