@@ -25,6 +25,8 @@ MAX_HEAD = 1 << 20
 """Bytes of a request's head; Go's net/http has the same limit."""
 LINGER_S = 0.5
 """How long input is thrown away after an early answer, so that no reset overtakes the answer."""
+MAX_PIPELINED = 256
+"""Requests that may wait for their turn on one connection; after that many it is closed."""
 FLUSH_S = 10.0
 """How long a client may take to read its last answer before the connection is dropped."""
 
@@ -111,6 +113,9 @@ class Downstream(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
+        if self._deaf:
+            self._incoming = None
+            return
         self._incoming = Exchange(self)
         self._head_bytes = 0
 
@@ -176,6 +181,9 @@ class Downstream(asyncio.Protocol):
             incoming.keep_alive = False
         self._last = incoming
         self._queue.append(incoming)
+        if len(self._queue) >= MAX_PIPELINED:
+            self._deaf = True
+            incoming.keep_alive = False
 
     def on_body(self, data: bytes) -> None:
         incoming = self._incoming
@@ -211,7 +219,7 @@ class Downstream(asyncio.Protocol):
         if abort:
             self._closing = self._deaf = True
             self.transport.abort()
-        elif not exchange.complete:
+        elif not exchange.complete or (self._deaf and not exchange.keep_alive):
             self._linger()
         elif not exchange.keep_alive or (self.gateway.draining and not self._queue):
             self._closing = self._deaf = True
@@ -241,7 +249,8 @@ class Downstream(asyncio.Protocol):
             if now_s - self._since_s > FLUSH_S:
                 self.transport.abort()  # the client does not read its last answer
         elif current is None or not current.complete:
-            if limits.read_timeout_s and now_s - self._since_s > limits.read_timeout_s:
+            since_s = self._since_s if current is None else current.started_s
+            if limits.read_timeout_s and now_s - since_s > limits.read_timeout_s:
                 self.transport.abort() if current is not None else self.transport.close()
         elif (
             limits.write_timeout_s

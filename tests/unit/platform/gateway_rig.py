@@ -319,10 +319,12 @@ def echo(connection: socket.socket) -> None:
         first, *lines = head.decode().split("\r\n")
         headers = [line.split(": ", 1) for line in lines]
         names = {name.lower(): value for name, value in headers}
-        while len(body) < int(names.get("content-length", 0)):
-            body += connection.recv(65536)
-        while names.get("transfer-encoding") == "chunked" and not body.endswith(b"0\r\n\r\n"):
-            body += connection.recv(65536)
+        length, chunked = int(names.get("content-length", 0)), names.get("transfer-encoding") == "chunked"
+        while len(body) < length or (chunked and not body.endswith(b"0\r\n\r\n")):
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            body += piece
         method, target, _ = first.split(" ")
         answer = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1")}
         text = json.dumps(answer).encode()
