@@ -48,6 +48,18 @@ SMUGGLED = b"GET /function/smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
         b"X: a\x00b\r\n",
         b": nameless\r\n",
         b"Host: second\r\n",
+        b"Content-Length: 5 5\r\n",
+        b"Content-Length: 5\x0b\r\n",
+        b"Content-Length: 5\r\nContent-length: 5\r\n",
+        b"Content-Length : 5\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n",
+        b"Transfer-Encoding: \x00chunked\r\n",
+        b"Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n",
+        b"Transfer-Encoding\r\n : chunked\r\n",
+        b"X: 1\r\n\tTransfer-Encoding: chunked\r\n",
+        b"X: 1\rTransfer-Encoding: chunked\r\n",
+        b" Transfer-Encoding: chunked\r\n",
+        b"Transfer\xc2\xadEncoding: chunked\r\n",
     ],
 )
 def test_ambiguous_or_malformed_heads_are_refused_and_what_follows_is_not_served(lab: Rig, head: bytes) -> None:
@@ -76,6 +88,44 @@ def test_codings_other_than_chunked_are_not_passed_on(lab: Rig, coding: bytes) -
 )
 def test_what_is_no_http_1_1_request_is_400(lab: Rig, request_bytes: bytes) -> None:
     assert statuses(lab.raw(request_bytes)) == [400]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"2;name=value\r\nab\r\n0\r\n\r\n",
+        b'2;name="a;b"\r\nab\r\n0\r\n\r\n',
+        b"002\r\nab\r\n000\r\n\r\n",
+        b"1\r\na\r\n1;x\r\nb\r\n0;last\r\nX-Trailer: 1\r\n\r\n",
+    ],
+)
+def test_chunk_extensions_and_trailers_stop_here(lab: Rig, chunks: bytes) -> None:
+    head = b"POST /function/f HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = lab.raw(head + chunks)
+    assert statuses(answer) == [200]
+    passed_on = json.loads(answer.partition(b"\r\n\r\n")[2])["body"]
+    assert re.sub(r"[0-9]+\r\n|\r\n", "", passed_on) == "ab"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"0x2\r\nab\r\n0\r\n\r\n",
+        b"-2\r\nab\r\n0\r\n\r\n",
+        b"+2\r\nab\r\n0\r\n\r\n",
+        b"10000000000000002\r\nab\r\n0\r\n\r\n",
+        b"2\r\nabc\r\n0\r\n\r\n",
+        b"2\r\nab0\r\n\r\n",
+        b"2\nab\n0\n\n",
+        b"2;x\nab\r\n0\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+)
+def test_chunks_that_could_be_read_otherwise_end_the_connection(lab: Rig, chunks: bytes) -> None:
+    head = b"POST /function/f HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answers = lab.raw(head + chunks + SMUGGLED)
+    assert statuses(answers) == [400]
+    assert b"smuggled" not in answers
 
 
 def test_a_bad_chunk_ends_the_exchange_and_the_connection(lab: Rig) -> None:
