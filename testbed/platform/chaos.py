@@ -199,6 +199,8 @@ class Chaos:
             return False
         if component == "gateway":
             return _answers(f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/healthz")
+        if component == "scaler":
+            return _answers(f"{addressing.SCALER_URL}/healthz")
         if component == "apiserver":
             return _asked(self._platform.state) is not None
         return component.startswith("agent") or self._rows_agree()

@@ -152,8 +152,8 @@ class Platform:
         return int(self._ask_controller("/version")["applied"])
 
     def switches(self) -> dict[str, dict[str, Any]]:
-        """Each switch by its node's number: connected, digest, desired_digest (see the controller's GET /version)."""
-        switches: dict[str, dict[str, Any]] = self._ask_controller("/version")["switches"]
+        """Each switch by its node's number, read now: connected, digest, desired_digest (GET /version)."""
+        switches: dict[str, dict[str, Any]] = self._ask_controller("/version?digest=now")["switches"]
         return switches
 
     def flows(self, node: int) -> dict[str, Any]:

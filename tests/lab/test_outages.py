@@ -131,6 +131,11 @@ def pid_of(lab: Lab, component: str) -> int:
     return int(lab.client.status()["components"][component]["pid"] or 0)
 
 
+def instance_processes(lab: Lab) -> dict[str, str]:
+    """Instance -> the number of its process."""
+    return {file.stem: file.read_text() for file in (lab.state_folder / "agents").glob(f"node*/*.{NAMESPACE}.*.pid")}
+
+
 def replaced(lab: Lab, component: str, before: int) -> bool:
     return pid_of(lab, component) not in (0, before)
 
@@ -161,8 +166,9 @@ def test_calls_over_a_lost_trunk_fail_in_their_time_and_work_again(lab: Lab, pla
 
 @pytest.mark.parametrize("component", ["gateway", "apiserver", "scaler", "agent2", "agent3"])
 def test_direct_calls_go_on_without(lab: Lab, platform: Platform, component: str) -> None:
-    """And what was deployed is what is deployed afterwards, under the same addresses."""
+    """And what was deployed is what is deployed afterwards, under the same addresses, in the same processes."""
     before = platform.state()
+    processes = instance_processes(lab)
     pid = pid_of(lab, component)
     with DirectCalls(lab, platform) as calls:
         calls.await_more(20)
@@ -172,6 +178,7 @@ def test_direct_calls_go_on_without(lab: Lab, platform: Platform, component: str
     assert not calls.outcome.failures
     eventually(lambda: settled(platform), "all is ready again")
     after = platform.state()
+    assert instance_processes(lab) == processes
     assert after.functions == before.functions
     assert after.deployments == before.deployments
     assert {i.id: i.eip for i in after.instances.values()} == {i.id: i.eip for i in before.instances.values()}
@@ -194,14 +201,14 @@ def kept_samples() -> Samples:
 
 @pytest.mark.parametrize("number", ["KILL", "TERM"])
 def test_no_counter_of_the_gateway_goes_back(lab: Lab, platform: Platform, number: str) -> None:
+    pid = pid_of(lab, "gateway")
     for _ in range(5):
         assert call(lab).status_code == 200
-    before = kept_samples()
-    assert any(value >= 5 for (name, _), value in before.items() if name == "gateway_function_invocation_total")
-    pid = pid_of(lab, "gateway")
+    before = kept_samples()  # and at once, before what is kept every second can be
     subprocess.run(lab.command("root", ["kill", f"-{number}", str(pid)]), check=True)
     eventually(lambda: replaced(lab, "gateway", pid) and bool(kept_samples()), "a new gateway's counters")
     after = kept_samples()
+    assert any(value >= 5 for (name, _), value in before.items() if name == "gateway_function_invocation_total")
     assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
     eventually(lambda: works(lab), "a call by way of the gateway")
     assert sum(kept_samples().values()) > sum(before.values())
