@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from controllers.generator import PUNTS_AT_ONCE, PUNTS_PER_S
+from controllers.call_rows import PUNTS_AT_ONCE, PUNTS_PER_S
 from controllers.hold import EXPIRY_S
 from testbed import addressing, stack
 from testbed.model import Route

@@ -126,6 +126,17 @@ def test_an_allow_opens_exactly_its_pair() -> None:
     assert send(opened, B, VIP_A).port is not None
 
 
+def test_an_allowed_call_to_a_function_without_an_instance_is_held_and_a_denied_one_is_not() -> None:
+    allow, deny = {"kind": "allow", "from": "a", "to": "c"}, {"kind": "deny", "from": "b", "to": "c"}
+    generator = generated(small(), allow, deny)
+    held = send(generator, A, VIP_C)
+    assert held.held_by is not None
+    assert p.category_of(held.held_by.cookie) is p.Category.HOLD
+    assert generator.allows(256, 258)
+    assert send(generator, B, VIP_C).reason == "denied-by-policy"
+    assert not generator.allows(257, 258)
+
+
 def test_a_call_of_the_call_graph_keeps_its_row_and_counter_under_an_allow() -> None:
     rows = generated(small(), {"kind": "allow", "from": "a", "to": "b"}).desired[2].rows.values()
     assert [row for row in rows if p.category_of(row.cookie) is p.Category.ALLOW] == []
