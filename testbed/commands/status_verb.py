@@ -37,6 +37,8 @@ def command(lab_name: str, as_json: bool) -> None:
         click.echo(f"gateway program: {shlex.join(status['gateway_command'])}")
     rows = [[name, part["pid"] or "down", part["restarts"]] for name, part in status["components"].items()]
     print_table("components", ["name", "pid", "restarts"], rows)
+    spare = ", ".join(f"{count} on node{node}" for node, count in status["prepared"].items())
+    click.echo(f"sandboxes prepared: {spare or 'none yet'}")
     print_table("functions", ["function", "route", "ready", "wanted", "vIP", "nodes"], function_rows(state))
 
 

@@ -16,7 +16,8 @@ from mininet.node import Host, Switch
 
 from testbed import addressing
 from testbed.network.lab import Lab
-from testbed.network.node import PlainIntf, TrunkLink
+from testbed.network.node import TrunkLink
+from testbed.network.sandbox import PlainIntf
 
 
 class _InLab:

@@ -33,6 +33,10 @@ class LabClient:
     def delete_host(self, name: str) -> None:
         self._ask("delete_host", name=name)
 
+    def allow_refill(self, allowed: bool) -> None:
+        """Whether the lab may replace the prepared sandboxes that were taken: a measurement may forbid it meanwhile."""
+        self._ask("refill", allowed=allowed)
+
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Every host: {"node", "eip", "pid"}; the pid is the one inside the lab."""
         return self._ask("hosts")

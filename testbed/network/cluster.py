@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from testbed.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import bring_up, configure_interface, set_sysctl, within
-from testbed.network.node import OvsNode, PlainIntf, Sandbox, SandboxLink, TrunkLink
+from testbed.network.node import OvsNode, TrunkLink
+from testbed.network.sandbox import PlainIntf, Sandbox, SandboxLink, SandboxPool
 from testbed.network.supervisor import Supervisor
 from testbed.network.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk
 
@@ -45,6 +47,9 @@ class Cluster:
         self._supervisor = supervisor
         self._cgroups = cgroups
         self._sandboxes: dict[str, tuple[Sandbox, int, str]] = {}
+        self._coming: set[str] = set()
+        self._spares = itertools.count(1)
+        self.pool = SandboxPool(self._make_sandbox)
         self.nodes: dict[int, OvsNode] = {}
         self._make_management_network()
 
@@ -144,31 +149,66 @@ class Cluster:
     # hosts
 
     def add_host(self, name: str, node: int, eip: str) -> Sandbox:
-        """A host on a node's bridge. LabError when the name is taken."""
+        """A host on a node's bridge. LabError when the name is taken.
+
+        Only Mininet's own lists are changed under the lock: hosts that are added at once become ready at once.
+        """
+        switch = self.node(node)
         with self._lock:
-            if name in self._sandboxes or name in self.net.nameToNode:
+            if name in self._sandboxes or name in self._coming or name in self.net.nameToNode:
                 raise LabError(f"the lab has a host {name!r} already; delete it first")
-            switch = self.node(node)
-            host = self.net.addHost(name, cls=Sandbox, ip=None)
-            self._sandboxes[name] = (host, node, eip)
-            port = addressing.port_name(eip)
-            self.net.addLink(
-                host, switch, cls=SandboxLink, intfName1="eth0", intfName2=port,
-                cls1=PlainIntf, cls2=PlainIntf, fast=True,
-            )  # fmt: skip
-            host.configure(eip, self.datapath)
-            switch.add_ports(port)
-            return host
+            self._coming.add(name)
+        try:
+            sandbox = self.pool.take(node)
+            try:
+                sandbox.name_and_address(name, eip)
+                switch.add_ports(sandbox.spare)
+            except (LabError, OSError) as error:
+                sandbox.terminate()
+                with suppress(LabError):
+                    switch.delete_port(sandbox.spare)
+                raise LabError(f"host {name!r} could not be made on node{node}: {error}") from error
+            with self._lock:
+                self._register(sandbox, switch, eip)
+        finally:
+            with self._lock:
+                self._coming.discard(name)
+        return sandbox
+
+    def _make_sandbox(self, node: int) -> Sandbox:
+        return Sandbox(f"spare{next(self._spares)}", self.node(node).netns, self.datapath, self._cgroups)
+
+    def _register(self, sandbox: Sandbox, switch: OvsNode, eip: str) -> None:
+        """Tell Mininet of a host and its link."""
+        self.net.hosts.append(sandbox)
+        self.net.nameToNode[sandbox.name] = sandbox
+        self._sandboxes[sandbox.name] = (sandbox, switch.number, eip)
+        link = self.net.addLink(
+            sandbox, switch, cls=SandboxLink, intfName1="eth0", intfName2=sandbox.spare,
+            cls1=PlainIntf, cls2=PlainIntf, fast=True,
+        )  # fmt: skip
+        link.intf1.ip, link.intf1.prefixLen = eip, str(addressing.HOST_PREFIX_LENGTH)
+        link.intf1.mac = addressing.mac(eip)
 
     def delete_host(self, name: str) -> None:
         """Take a host, its port and its link away; what runs in it must have ended."""
         with self._lock:
             host, node, eip = self._sandbox(name)
-            self.nodes[node].delete_port(addressing.port_name(eip))
-            for link in [link for link in self.net.links if host in (link.intf1.node, link.intf2.node)]:
-                self.net.delLink(link)
-            self.net.delHost(host)
             del self._sandboxes[name]
+            links = [link for link in self.net.links if host in (link.intf1.node, link.intf2.node)]
+            for link in links:
+                self.net.links.remove(link)
+            self.net.hosts.remove(host)
+            del self.net.nameToNode[name]
+            self._coming.add(name)
+        try:
+            self.nodes[node].delete_port(addressing.port_name(eip))
+            for link in links:
+                link.delete()
+            host.terminate()
+        finally:
+            with self._lock:
+                self._coming.discard(name)
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         with self._lock:

@@ -10,10 +10,10 @@ import json
 import os
 import signal
 import socketserver
-import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -21,7 +21,7 @@ from typing import Any, Protocol, cast
 from testbed import addressing
 from testbed.errors import LabError, TestbedError
 from testbed.model import Host, Role
-from testbed.network import protocol
+from testbed.network import mounts, protocol
 from testbed.network.namespace import listens
 
 PROBE = "probe{node}"
@@ -97,8 +97,10 @@ class Daemon:
         self._log("control plane started")
         self.cluster.build(config.nodes)
         self._log("nodes and trunks stand")
-        for host in static_hosts(config.nodes):
-            self.cluster.add_host(host.name, host.node, host.eip)
+        with ThreadPoolExecutor() as pool:
+            list(
+                pool.map(lambda host: self.cluster.add_host(host.name, host.node, host.eip), static_hosts(config.nodes))
+            )
         if config.delay_ms:
             for a, b in self.cluster.trunks:
                 self.cluster.set_link(a, b, {"delay_ms": config.delay_ms})
@@ -108,6 +110,7 @@ class Daemon:
         self._await_controller()
         self.cluster.connect_controller()
         self._log("switches pointed at the controller")
+        self.cluster.pool.keep_filled(config.nodes[1:])
 
     def _await_controller(self) -> None:
         """Wait until the controller listens; if it never does, the switches will find it when it comes."""
@@ -128,16 +131,19 @@ class Daemon:
                 return None, (cluster.netns(arguments["name"]),)
             case "add_host":
                 cluster.add_host(**arguments)
-                return None, ()
+            case "refill":
+                cluster.pool.allow_refill(arguments["allowed"])
             case "set_link":
                 cluster.set_link(arguments["a"], arguments["b"], arguments["settings"])
-                return None, ()
             case "restart" | "keep_away":
                 getattr(self.supervisor, operation)(**arguments)
-                return None, ()
             case "delete_host" | "hosts" | "pid" | "links":
                 return getattr(cluster, operation)(**arguments), ()
-        raise LabError(f"the lab's daemon knows no operation {operation!r}; client and daemon differ in version")
+            case _:
+                raise LabError(
+                    f"the lab's daemon knows no operation {operation!r}; client and daemon differ in version"
+                )
+        return None, ()
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -149,6 +155,7 @@ class Daemon:
             "uptime_s": round(time.monotonic() - self.started_monotonic_s, 3),
             "components": self.supervisor.describe(),
             "hosts": self.cluster.hosts(),
+            "prepared": self.cluster.pool.counts(),
         }
 
 
@@ -205,11 +212,17 @@ def serve(config: LabConfig) -> None:
 
 
 def prepare_mounts(config: LabConfig) -> None:
-    """Give the lab an /etc/hosts of its own, in which functions find the gateway by OpenFaaS's names."""
+    """Give the lab an /etc/hosts of its own, where functions find the gateway, and a place for functions' secrets."""
     hosts = config.state_folder / "hosts"
     names = "gateway.openfaas gateway.openfaas.svc.cluster.local gateway"
     hosts.write_text(f"127.0.0.1 localhost\n{addressing.vip(addressing.GATEWAY_ID)} {names}\n")
-    subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
+    mounts.bind(hosts, Path("/etc/hosts"))
+    scratch = config.state_folder / "mounts"
+    scratch.mkdir(exist_ok=True)
+    try:
+        mounts.provide_folder(mounts.SECRETS_FOLDER, scratch)
+    except OSError as error:
+        print(f"secrets cannot be mounted in this lab: {error}", flush=True)
 
 
 def be_init(child: int) -> int:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
 
-_SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFNAME = 0x8913, 0x8914, 0x8923
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFHWADDR = 0x8916, 0x891C, 0x8924
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _IFF_UP, _ARPHRD_ETHER = 1, 1
@@ -55,12 +55,32 @@ def within(namespace_fd: int) -> Iterator[None]:
 
 def call_within(namespace_fd: int, function: Callable[[], T]) -> T:
     """The result of `function()`, run in a thread of its own in that network namespace."""
+    return in_thread(lambda: setns(namespace_fd), function)
+
+
+def in_new_netns(function: Callable[[], T]) -> T:
+    """The result of `function()`, run in a thread of its own in a new network namespace.
+
+    The namespace lasts as long as what `function` leaves in it: a process, a descriptor.
+    """
+    return in_thread(lambda: unshare(CLONE_NEWNET), function)
+
+
+def unshare(kinds: int) -> None:
+    """Give the calling thread new namespaces of these kinds. OSError when the kernel refuses."""
+    if _libc.unshare(kinds) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare: {os.strerror(number)}")
+
+
+def in_thread(enter: Callable[[], object], function: Callable[[], T]) -> T:
+    """The result of `function()`, run after `enter()` in a thread of its own, which then ends."""
     results: list[T] = []
     failures: list[BaseException] = []
 
     def body() -> None:
         try:
-            setns(namespace_fd)
+            enter()
             results.append(function())
         except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
             failures.append(failure)
@@ -92,6 +112,12 @@ def configure_interface(name: str, address: str, prefix_length: int, mac: str | 
         fcntl.ioctl(control, _SIOCSIFADDR, _with_address(name, socket.inet_aton(address)))
         fcntl.ioctl(control, _SIOCSIFNETMASK, _with_address(name, struct.pack(">I", mask)))
     bring_up(name)
+
+
+def rename_interface(name: str, new_name: str) -> None:
+    """Rename an interface of the current namespace, which must be down."""
+    with _control_socket() as control:
+        fcntl.ioctl(control, _SIOCSIFNAME, struct.pack("16s16s8x", name.encode(), new_name.encode()))
 
 
 def transmit_checksums_off(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Nodes and sandboxes as Mininet sees them: a Switch with an OVS of its own, a Host on its bridge.
+"""Nodes as Mininet sees them: a Switch with an OVS of its own. Their hosts are in `sandbox`.
 
 Mininet's own OVSSwitch shares the machine's one OVS; a node of this testbed is a machine of its own,
 with its own ovsdb-server, ovs-vswitchd, conntrack and CPU account.
@@ -15,8 +15,8 @@ from typing import Any
 
 import mininet.net
 import mininet.util
-from mininet.link import Intf, Link
-from mininet.node import Host, Switch
+from mininet.link import Link
+from mininet.node import Switch
 
 from testbed import addressing
 from testbed.errors import LabError
@@ -26,8 +26,8 @@ from testbed.network.namespace import (
     configure_interface,
     open_netns,
     set_sysctl,
-    transmit_checksums_off,
 )
+from testbed.network.ovsdb import BridgePorts
 from testbed.network.supervisor import ProcessSpec
 
 # Mininet would raise the limit of open files to a million, and every fork of a program that closes
@@ -36,22 +36,6 @@ mininet.net.fixLimits = mininet.util.fixLimits = lambda: None
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 A_DAY_S = "86400"
-
-HOST_SYSCTLS: dict[str, str | int] = {
-    "net.ipv6.conf.all.disable_ipv6": 1,
-    "net.ipv6.conf.default.disable_ipv6": 1,
-    # Without random timestamp offsets and with room for reuse, tens of thousands of consecutive
-    # connections to one vIP go through; otherwise SYNs meet stale TIME_WAIT state and hang for seconds.
-    "net.ipv4.tcp_timestamps": 2,
-    "net.ipv4.tcp_tw_reuse": 1,
-    "net.ipv4.ip_local_port_range": "10000 65535",
-    "net.core.somaxconn": 4096,
-}
-USERSPACE_SYSCTLS: dict[str, str | int] = {
-    # Larger windows overrun the packet sockets of the userspace datapath.
-    "net.ipv4.tcp_rmem": "4096 65536 131072",
-    "net.ipv4.tcp_wmem": "4096 16384 131072",
-}
 
 
 class OvsNode(Switch):
@@ -64,6 +48,7 @@ class OvsNode(Switch):
         self.datapath = datapath
         self.run_folder = state_folder / "ovs" / name
         self.netns = open_netns(self.pid)
+        self._ports = BridgePorts(self.run_folder / "db.sock", name)
 
     def processes(self, logs: Path) -> list[ProcessSpec]:
         """The daemons of this node's OVS, database first."""
@@ -129,13 +114,12 @@ class OvsNode(Switch):
         configure_interface("mgmt0", addressing.management_ip(self.number), addressing.MANAGEMENT_PREFIX_LENGTH)
 
     def add_ports(self, *names: str) -> None:
-        """Give the bridge these interfaces of the node's namespace as ports."""
-        call_within(self.netns, lambda: bring_up(*names))
-        self.vsctl(*_port_arguments(self.name, names))
+        """Give the bridge these interfaces of the node's namespace, which are up, as ports."""
+        self._ports.add(*names)
 
     def delete_port(self, name: str) -> None:
         """Take a port away; OVS would go on listing the port of a sandbox that is gone."""
-        self.vsctl("--if-exists", "del-port", self.name, name)
+        self._ports.delete(name)
 
     def vsctl(self, *arguments: str) -> str:
         return _run("ovs-vsctl", "-t", "10", *arguments, environment={"OVS_RUNDIR": str(self.run_folder)})
@@ -150,54 +134,6 @@ class OvsNode(Switch):
         return None
 
 
-class Sandbox(Host):
-    """A Mininet host: the network namespace that an instance, the gateway, the client or a probe runs in."""
-
-    def __init__(self, name: str, **params: Any) -> None:
-        super().__init__(name, **params)
-        self.netns = open_netns(self.pid)
-
-    def configure(self, eip: str, datapath: str) -> None:
-        """Set up lo and eth0 and the kernel parameters of this namespace."""
-
-        def inside() -> None:
-            bring_up("lo")
-            sysctls = HOST_SYSCTLS | (USERSPACE_SYSCTLS if datapath == "userspace" else {})
-            for name, value in sysctls.items():
-                set_sysctl(name, value)
-            configure_interface("eth0", eip, addressing.HOST_PREFIX_LENGTH, addressing.mac(eip))
-            if datapath == "userspace":
-                transmit_checksums_off("eth0")
-
-        call_within(self.netns, inside)
-        interface = self.intf("eth0")
-        interface.ip, interface.prefixLen, interface.mac = eip, str(addressing.HOST_PREFIX_LENGTH), addressing.mac(eip)
-
-    def terminate(self) -> None:
-        # Mininet ends a deleted host twice.
-        if self.netns >= 0:
-            os.close(self.netns)
-            self.netns = -1
-        super().terminate()
-
-
-class SandboxLink(Link):
-    """A host's veth pair, made by one command instead of Mininet's four."""
-
-    @classmethod
-    def makeIntfPair(
-        cls, intfname1: str, intfname2: str, addr1: Any, addr2: Any, node1: Any, node2: Any, **_: Any
-    ) -> None:
-        _run("ip", "link", "add", intfname1, "netns", str(node1.pid), "type", "veth",
-             "peer", intfname2, "netns", str(node2.pid))  # fmt: skip
-
-    def delete(self) -> None:
-        # Deleting one end takes the other away.
-        intf: Any = self.intf2  # type: ignore[has-type]
-        intf.delete()
-        self.intf1 = self.intf2 = None
-
-
 class TrunkLink(Link):
     """Tells Mininet of a trunk whose interfaces the trunk itself has made."""
 
@@ -207,16 +143,6 @@ class TrunkLink(Link):
 
     def delete(self) -> None:
         self.intf1 = self.intf2 = None
-
-
-class PlainIntf(Intf):
-    """An interface that is configured by system calls, not by Mininet's shell commands."""
-
-    def config(self, **_: Any) -> dict[str, Any]:
-        return {}
-
-    def ifconfig(self, *_: Any) -> str:
-        return ""
 
 
 def _leave_queueing_alone(ports: list[str]) -> list[str]:

@@ -1,0 +1,156 @@
+"""Sandboxes: prepared, taken, many at once; what a start's time is made of; and no request cut when one goes."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from testbed import addressing
+from testbed.errors import LabError
+from testbed.network.attach import attached_network
+from testbed.network.lab import Lab
+from testbed.network.sandbox import PREPARED_PER_NODE
+from testbed.platform import coldstarts
+from testbed.platform.client import Platform
+from tests.lab.custom import deploy
+
+FIRST_INDEX = 5000
+MANY = 30
+SLOW = """
+import time
+
+def handle(event, context):
+    time.sleep(float(event.query.get("seconds", "0")))
+    return "ok"
+"""
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    with lab.inside():
+        yield Platform(lab)
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def ports(lab: Lab, node: int) -> set[str]:
+    command = ["ovs-vsctl", f"--db=unix:{lab.state_folder}/ovs/s{node}/db.sock", "list-ports", f"s{node}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(output.split())
+
+
+def prepared(lab: Lab) -> dict[str, int]:
+    return dict(lab.client.status()["prepared"])
+
+
+def test_a_sandbox_that_was_taken_is_replaced(lab: Lab) -> None:
+    full = {"2": PREPARED_PER_NODE, "3": PREPARED_PER_NODE}
+    until(lambda: prepared(lab) == full, "sandboxes are prepared")
+    lab.client.allow_refill(False)
+    eip = addressing.eip(3, FIRST_INDEX)
+    lab.client.add_host("taken", 3, eip)
+    assert prepared(lab) == {**full, "3": PREPARED_PER_NODE - 1}
+    command = lab.command("taken", ["ip", "-br", "address", "show", "eth0"])
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"{eip}/{addressing.HOST_PREFIX_LENGTH}" in shown.stdout
+    assert addressing.port_name(eip) in ports(lab, 3)
+    lab.client.allow_refill(True)
+    until(lambda: prepared(lab) == full, "it is replaced")
+    lab.client.delete_host("taken")
+    assert addressing.port_name(eip) not in ports(lab, 3)
+
+
+def test_many_at_once_are_each_whole_and_leave_nothing(lab: Lab) -> None:
+    before = ports(lab, 2)
+    eips = {f"many{number}": addressing.eip(2, FIRST_INDEX + number) for number in range(MANY)}
+    with ThreadPoolExecutor(MANY) as pool:
+        list(pool.map(lambda name: lab.client.add_host(name, 2, eips[name]), eips))
+        assert ports(lab, 2) - before == {addressing.port_name(eip) for eip in eips.values()}
+        hosts = lab.client.hosts()
+        assert {name: hosts[name]["eip"] for name in eips} == eips
+        list(pool.map(lab.client.delete_host, eips))
+    assert ports(lab, 2) == before
+    assert not eips.keys() & lab.client.hosts().keys()
+
+
+def test_of_two_that_want_one_name_one_gets_it(lab: Lab) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            lab.client.add_host("wanted", 2, addressing.eip(2, FIRST_INDEX + number))
+        except LabError as error:
+            assert "the lab has a host 'wanted' already" in str(error)
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(attempt, range(4))) == [False, False, False, True]
+    lab.client.delete_host("wanted")
+
+
+def test_mininet_finds_the_hosts_and_their_shells(lab: Lab) -> None:
+    net = attached_network(lab)
+    try:
+        assert addressing.eip(1, 2) in net["client"].cmd("ip -br address show eth0")
+        assert {"client", "gateway"} <= {host.name for host in net.hosts}
+    finally:
+        for node in [*net.hosts, *net.switches]:
+            node.terminate()
+
+
+def test_the_time_of_a_start_is_told_phase_by_phase(platform: Platform, tmp_path: Path) -> None:
+    deploy(platform, tmp_path, "starts", SLOW)
+    platform.scale("f", "starts", 3)
+    platform.wait_ready()
+    kept = requests.get(f"{addressing.APISERVER_URL}/coldstarts", timeout=5).json()
+    changes = requests.get(f"{addressing.CONTROLLER_URL}/latency", timeout=5).json()
+    starts = [one for one in coldstarts.cold_starts(kept, changes) if one.function == "f.starts"]
+    assert len(starts) == 3
+    for one in starts:
+        assert tuple(one.phases_ms) == coldstarts.PHASES
+        assert all(value > 0 for value in one.phases_ms.values())
+    platform.remove("starts")
+
+
+def test_going_from_three_to_one_cuts_no_request(platform: Platform, tmp_path: Path) -> None:
+    deploy(platform, tmp_path, "drained", SLOW)
+    platform.scale("f", "drained", 3)
+    platform.wait_ready()
+    stop = threading.Event()
+    answers: list[int] = []
+
+    def keep_asking(seconds: float) -> None:
+        """Requests on a connection that is kept while the gateway keeps it."""
+        connection = http.client.HTTPConnection(addressing.GATEWAY_MANAGEMENT_IP, addressing.FUNCTION_PORT, timeout=30)
+        while not stop.is_set():
+            connection.request("GET", f"/function/f.drained?seconds={seconds}")
+            answer = connection.getresponse()
+            answer.read()
+            answers.append(answer.status)
+        connection.close()
+
+    askers = [threading.Thread(target=keep_asking, args=(seconds,)) for seconds in (0.0, 0.01, 0.01, 1.5, 1.5, 1.5)]
+    for asker in askers:
+        asker.start()
+    until(lambda: len(answers) > 50, "requests are answered")
+    platform.scale("f", "drained", 1)
+    until(lambda: sum(one.namespace == "drained" for one in platform.state().instances.values()) == 1, "two have gone")
+    seen = len(answers)
+    until(lambda: len(answers) > max(200, seen + 50), "the one that stays goes on answering")
+    stop.set()
+    for asker in askers:
+        asker.join(30)
+    assert set(answers) == {200}
+    platform.remove("drained")
