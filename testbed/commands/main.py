@@ -28,6 +28,7 @@ VERBS = {
     "logs": "print what a function's instances wrote",
     "secret": "make, list, change and remove secrets",
     "namespace": "list, make and remove namespaces",
+    "coldstarts": "show where the time of the last cold starts went",
     "exec": "run a command in a host or a node",
     "link": "show and change the trunks between nodes",
     "capture": "record packets at a switch port",

@@ -3,7 +3,8 @@
 It stands for the kubelet. It follows the apiserver's watch, has one keeper (`agent_instance`) for
 each instance of its node, and clears away what an earlier agent left. It decides neither how many
 instances there are nor where. Run as `python -m testbed.platform.agent --node N --apiserver URL
---controller URL --lab-socket PATH --images DIR --logs DIR`; TESTBED_STATE is the lab's state folder.
+--controller URL --lab-socket PATH --images DIR --logs DIR`; TESTBED_STATE is the lab's state folder and
+TESTBED_LAB its name.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from typing import Any
 
 from testbed.errors import LabError
 from testbed.model import ClusterState, Instance
+from testbed.network.cgroups import Cgroups
 from testbed.network.client import LabClient
 from testbed.platform.agent_control import Away, ControlPlane
-from testbed.platform.agent_instance import InstanceKeeper, NodeServices, Sandboxes
+from testbed.platform.agent_instance import InstanceKeeper
+from testbed.platform.agent_launch import NodeServices, Sandboxes, group_of
+from testbed.platform.agent_logs import LogRotation
 from testbed.platform.agent_process import FunctionProcess
 
 log = logging.getLogger("agent")
@@ -32,7 +36,9 @@ RECONNECT_S = 0.2
 class Agent:
     """The instances of one node. `follow` is its main loop."""
 
-    def __init__(self, node: int, lab: Sandboxes, control: ControlPlane, images: Path, logs: Path, pids: Path) -> None:
+    def __init__(
+        self, node: int, lab: Sandboxes, control: ControlPlane, images: Path, logs: Path, pids: Path, cgroups: Cgroups
+    ) -> None:
         self._node = node
         self._control = control
         self._state = ClusterState(version=-1)
@@ -40,10 +46,11 @@ class Agent:
         self._lock = threading.Lock()
         self._cleared = False
         pids.mkdir(parents=True, exist_ok=True)
-        self._services = NodeServices(lab, control, lambda: self._state, images, logs, pids)
+        self._services = NodeServices(lab, control, lambda: self._state, images, logs, pids, cgroups)
 
     def follow(self) -> None:
         """Follow the apiserver for ever; when it is away, what runs goes on running."""
+        LogRotation(self._logs).start()
         away = False
         while True:
             try:
@@ -88,6 +95,10 @@ class Agent:
         self._keepers[instance.id] = keeper
         keeper.start()
 
+    def _logs(self) -> list[Path]:
+        with self._lock:
+            return [self._services.log_file(instance_id) for instance_id in self._keepers]
+
     def _finished(self, instance_id: str) -> None:
         with self._lock:
             del self._keepers[instance_id]
@@ -115,6 +126,7 @@ class Agent:
             except LabError as error:
                 log.warning("the sandbox of %s stays: %s", instance_id, error)
                 continue
+            self._services.cgroups.remove(group_of(instance_id))
             pid_file.unlink(missing_ok=True)
 
 
@@ -136,6 +148,7 @@ def main() -> None:
         arguments.images,
         arguments.logs,
         state / "agents" / f"node{arguments.node}",
+        Cgroups.of_lab(os.environ["TESTBED_LAB"]),
     ).follow()
 
 

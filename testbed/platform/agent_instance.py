@@ -9,21 +9,17 @@ from __future__ import annotations
 import logging
 import os
 import select
-import shlex
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
-from testbed.addressing import FUNCTION_PORT
-from testbed.errors import LabError, TestbedError
-from testbed.model import ClusterState, Instance, Phase
-from testbed.platform import images, rewrite
-from testbed.platform.agent_control import Away, ControlPlane
+from testbed.errors import TestbedError
+from testbed.model import Instance, Phase
+from testbed.platform import rewrite
+from testbed.platform.agent_control import Away
+from testbed.platform.agent_launch import NodeServices, group_of, launch_of, note
 from testbed.platform.agent_probe import established_connections, is_ready
-from testbed.platform.agent_process import FunctionProcess, Launch
+from testbed.platform.agent_process import FunctionProcess
 
 log = logging.getLogger("agent")
 
@@ -40,30 +36,6 @@ CONNECTIONS_TIMEOUT_S = 10.0
 TERMINATE_GRACE_S = 2.0
 
 
-class Sandboxes(Protocol):
-    """The part of the lab's client that an agent needs."""
-
-    def add_host(self, name: str, node: int, eip: str) -> None: ...
-    def delete_host(self, name: str) -> None: ...
-    def hosts(self) -> dict[str, dict[str, Any]]: ...
-    def netns(self, name: str) -> int: ...
-
-
-@dataclass(frozen=True)
-class NodeServices:
-    """What all keepers of a node share. `state` gives the cluster as the agent knows it now."""
-
-    lab: Sandboxes
-    control: ControlPlane
-    state: Callable[[], ClusterState]
-    images: Path
-    logs: Path
-    pids: Path
-
-    def pid_file(self, instance_id: str) -> Path:
-        return self.pids / f"{instance_id}.pid"
-
-
 class InstanceKeeper(threading.Thread):
     """Brings one instance up, keeps it up, and takes it away when it drains or is no longer known."""
 
@@ -77,7 +49,11 @@ class InstanceKeeper(threading.Thread):
         self._unreported: Phase | None = None
         self._report_after_s = 0.0
         self._reported = instance.phase
+        self._reason = ""
         self._back_off_s = 0.0
+        self._timings = {"noticed_ns": time.monotonic_ns()}
+        """When each step of the first start ended, in monotonic ns."""
+        self._timings_told = False
         self._netns: int | None = None
         self._process: FunctionProcess | None = None
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -112,12 +88,10 @@ class InstanceKeeper(threading.Thread):
                 self._run_process()
             except rewrite.CalleeMissing as error:
                 log.info("%s waits: %s", self.name, error)
-                self.waits_for_callee = True
                 self._pause(LONGEST_BACK_OFF_S)
-                self.waits_for_callee = False
             except (TestbedError, OSError) as error:
                 log.warning("%s: %s", self.name, error)
-                self._report(Phase.NOT_READY)
+                self._report(Phase.NOT_READY, str(error))
                 self._pause(self._next_back_off())
         self._leave()
         self._done(self.name)  # from here on nobody wakes it
@@ -131,34 +105,58 @@ class InstanceKeeper(threading.Thread):
         if self._netns is not None:
             return
         # The file is there before the sandbox is, so that a later agent finds what this one left.
-        self._services.pid_file(self.name).touch()
-        if self.name not in self._services.lab.hosts():
+        pid_file = self._services.pid_file(self.name)
+        tried_before = pid_file.exists()
+        pid_file.touch()
+        if not (tried_before and self.name in self._services.lab.hosts()):
             self._services.lab.add_host(self.name, self._instance.node, self._instance.eip)
         self._netns = self._services.lab.netns(self.name)
+        self._timings.setdefault("sandbox_ns", time.monotonic_ns())
 
     def _run_process(self) -> None:
         """Adopt or start the process and see to it until it ends or the instance leaves."""
         pid_file = self._services.pid_file(self.name)
         process = FunctionProcess.adopt(pid_file, self.name)
         if process is None:
-            assert self._netns is not None
-            process = FunctionProcess.start(self._launch(pid_file), self._netns)
-            log.info("%s runs as process %d", self.name, process.pid)
+            process = self._start_process()
         else:
             log.info("%s is adopted as process %d", self.name, process.pid)
+            self._timings_told = True  # by an earlier agent
         self._process = process
+        oom_kills = self._oom_kills()
         self._supervise(process)
         if process.ended():
-            log.warning("%s %s", self.name, process.outcome())
-            if not self._leaving():
-                self._report(Phase.NOT_READY)
-            process.stop(0.0)
-            process.close()
-            self._process = None
-            if time.monotonic() - process.started_s > HEALTHY_AFTER_S:
-                self._back_off_s = 0.0
-            if not self._leaving():
-                self._pause(self._next_back_off())
+            self._bury(process, oom_kills)
+
+    def _start_process(self) -> FunctionProcess:
+        assert self._netns is not None
+        self.waits_for_callee = True  # before the look at what there is: whatever comes after it wakes this thread
+        launch = launch_of(self._instance, self._services)
+        self.waits_for_callee = False
+        process = FunctionProcess.start(launch, self._netns, self._services.cgroups)
+        self._timings.setdefault("process_ns", time.monotonic_ns())
+        log.info("%s runs as process %d", self.name, process.pid)
+        return process
+
+    def _bury(self, process: FunctionProcess, oom_kills: int) -> None:
+        """A process has ended that should not have: say so, and wait longer each time before the next."""
+        outcome = process.outcome()
+        if self._oom_kills() > oom_kills:
+            outcome = "was killed by the kernel: it used more memory than its limit allows (OOMKilled)"
+        log.warning("%s %s", self.name, outcome)
+        note(self._services.log_file(self.name), f"instance {self.name} {outcome}")
+        process.stop(0.0)
+        process.close()
+        self._process = None
+        if time.monotonic() - process.started_s > HEALTHY_AFTER_S:
+            self._back_off_s = 0.0
+        if not self._leaving():
+            pause_s = self._next_back_off()
+            self._report(Phase.NOT_READY, f"CrashLoopBackOff: {outcome}; started again in {pause_s:g} s")
+            self._pause(pause_s)
+
+    def _oom_kills(self) -> int:
+        return self._services.cgroups.oom_kills(group_of(self.name))
 
     def _supervise(self, process: FunctionProcess) -> None:
         """Probe, at first often, until the process ends or the instance leaves."""
@@ -169,35 +167,15 @@ class InstanceKeeper(threading.Thread):
             if process.ended() or self._leaving():
                 return
             if ready:
+                self._timings.setdefault("ready_ns", time.monotonic_ns())
                 self._report(Phase.READY)
             elif was_ready or self._reported is Phase.READY:
                 log.warning("%s does not answer its readiness probe", self.name)
-                self._report(Phase.NOT_READY)
+                self._report(Phase.NOT_READY, "Unhealthy: it does not answer its readiness probe")
             was_ready = ready
             age_s = time.monotonic() - process.started_s
             interval_s = PROBE_INTERVAL_S if ready else min(max(FIRST_POLL_S, (age_s - 0.5) / 20), LAST_POLL_S)
             self._sleep(interval_s, process)
-
-    def _launch(self, pid_file: Path) -> Launch:
-        """How the instance is started; raises CalleeMissing while a callee is not deployed."""
-        instance, state = self._instance, self._services.state()
-        function = state.functions.get(instance.function_name)
-        if function is None:
-            raise LabError(f"function {instance.function_name} is not known; instance {instance.id} cannot start")
-        folder = (self._services.images / images.folder_name(function.image)).resolve()
-        fprocess = function.environment.get("fprocess") or images.read_template(folder).fprocess
-        vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
-        values = rewrite.environment(function.environment, instance.namespace, state.route(instance.namespace), vips)
-        environment = {
-            "mode": "http",
-            **values,
-            "fprocess": fprocess,
-            "port": str(FUNCTION_PORT),
-            "FUNCTION_NAME": instance.function,
-            "FUNCTION_NAMESPACE": instance.namespace,
-        }
-        log_file = self._services.logs / f"{instance.id}.log"
-        return Launch(instance.id, tuple(shlex.split(fprocess)), folder, environment, log_file, pid_file)
 
     # Leaving
 
@@ -212,6 +190,7 @@ class InstanceKeeper(threading.Thread):
             self._process.stop(TERMINATE_GRACE_S)
             self._process.close()
         self._insist(self._remove_sandbox)
+        self._services.cgroups.remove(group_of(self.name))
         self._services.pid_file(self.name).unlink(missing_ok=True)
         if self._known:
             self._insist(lambda: self._services.control.delete(self.name))
@@ -246,10 +225,11 @@ class InstanceKeeper(threading.Thread):
 
     # Reports and pauses
 
-    def _report(self, phase: Phase) -> None:
-        """Tell the apiserver a new phase; when it is away, once it is back."""
-        if phase is not self._reported:
+    def _report(self, phase: Phase, reason: str = "") -> None:
+        """Tell the apiserver a new phase or the reason for it; when it is away, once it is back."""
+        if phase is not self._reported or reason != self._reason:
             self._reported = phase
+            self._reason = reason
             self._unreported = phase
             self._report_after_s = 0.0
         self._report_again()
@@ -260,7 +240,9 @@ class InstanceKeeper(threading.Thread):
             return
         self._unreported = None
         try:
-            self._services.control.report(self.name, phase)
+            timings = self._timings if phase is Phase.READY and not self._timings_told else {}
+            self._services.control.report(self.name, phase, timings, self._reason)
+            self._timings_told |= phase is Phase.READY  # later starts are no cold starts
         except Away as error:
             log.info("%s: %s", self.name, error)
             self._unreported = phase
@@ -287,7 +269,12 @@ class InstanceKeeper(threading.Thread):
         poll.register(self._wake, select.POLLIN)
         if process is not None:
             poll.register(process, select.POLLIN)
-        woken = any(fd == self._wake for fd, _ in poll.poll(seconds * 1000))
+            if process.ready_fd is not None:
+                poll.register(process.ready_fd, select.POLLIN)
+        happened = {fd for fd, _ in poll.poll(seconds * 1000)}
+        if process is not None and process.ready_fd in happened:
+            process.heard()
+        woken = self._wake in happened
         if woken:
             os.eventfd_read(self._wake)
         self._report_again()

@@ -1,4 +1,4 @@
-"""One function process: started in a sandbox's network namespace, watched, adopted after a restart, ended.
+"""One function process: started in its sandbox and cgroup with its secrets, watched, adopted after a restart, ended.
 
 The process writes its own pid into a file before it becomes the function, so that there is no moment
 at which the node agent can die and leave a process that its successor does not find. Whether it is
@@ -19,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import LabError
-from testbed.network.namespace import within
+from testbed.network.cgroups import Cgroups
+from testbed.network.mounts import CLONE_NEWNS, mount_secrets
+from testbed.network.namespace import in_thread, setns, unshare
 
 INSTANCE_VARIABLE = "INSTANCE_ID"
-_BECOME = 'echo $$ > "$0" && exec "$@"'
+READY_VARIABLE = "READY_FD"
+"""Names the descriptor that a function server may write a line to once it listens: it is then probed at once."""
+_BECOME = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"'
 _BECOMING_S = 0.2
 """While a process becomes another program, its environment reads as empty for a moment."""
 _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,7 +34,10 @@ _PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin
 
 @dataclass(frozen=True)
 class Launch:
-    """What to run, and where. `environment` is the function's own; PATH, HOME and LANG are added."""
+    """What to run, and where. `environment` is the function's own; PATH, HOME and LANG are added.
+
+    `group` is its cgroup, made already ("": none); `secrets` None: it names none.
+    """
 
     instance_id: str
     argv: tuple[str, ...]
@@ -38,42 +45,48 @@ class Launch:
     environment: Mapping[str, str]
     log: Path
     pid_file: Path
+    group: str = ""
+    secrets: Mapping[str, bytes] | None = None
 
 
 class FunctionProcess:
     """A running function process and the group it leads; `fileno` becomes readable when it ends."""
 
-    def __init__(self, pid: int, pidfd: int, child: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, child: subprocess.Popen[bytes] | None = None, ready_fd: int | None = None
+    ) -> None:
         self.pid = pid
+        self.ready_fd = ready_fd
+        """Readable once the process says that it listens, or can never say so; None when that has been heard."""
         self._pidfd = pidfd
         self._child = child
         self.started_s = time.monotonic()
 
     @classmethod
-    def start(cls, launch: Launch, netns: int) -> FunctionProcess:
+    def start(cls, launch: Launch, netns: int, cgroups: Cgroups) -> FunctionProcess:
         """Start the process in the network namespace `netns`; LabError when that is impossible."""
-        environment = {
-            "PATH": _PATH,
-            "HOME": str(launch.folder),
-            "LANG": "C.UTF-8",
-            **launch.environment,
-            INSTANCE_VARIABLE: launch.instance_id,
-        }
         launch.log.parent.mkdir(parents=True, exist_ok=True)
+        ready_fd, notify_fd = os.pipe2(os.O_CLOEXEC)
+        late: list[Path] = []
+
+        def enter() -> None:  # a child is born into the namespaces and groups of the thread that starts it
+            setns(netns)
+            late.extend(cgroups.enter(launch.group) if launch.group else ())
+            if launch.secrets is not None:
+                unshare(CLONE_NEWNS)
+                mount_secrets(launch.secrets)
+
         try:
-            with launch.log.open("ab") as log, within(netns):  # a child inherits its thread's namespace
-                child = subprocess.Popen(
-                    ("/bin/sh", "-c", _BECOME, str(launch.pid_file), *launch.argv),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=launch.folder,
-                    env=environment,
-                    start_new_session=True,
-                )
+            child = in_thread(enter, lambda: _spawn(launch, late, notify_fd))
         except OSError as error:
+            os.close(ready_fd)
             raise LabError(f"instance {launch.instance_id} could not be started in {launch.folder}: {error}") from error
-        return cls(child.pid, os.pidfd_open(child.pid), child)
+        except LabError:
+            os.close(ready_fd)
+            raise
+        finally:
+            os.close(notify_fd)
+        return cls(child.pid, os.pidfd_open(child.pid), child, ready_fd)
 
     @classmethod
     def adopt(cls, pid_file: Path, instance_id: str) -> FunctionProcess | None:
@@ -112,8 +125,15 @@ class FunctionProcess:
         self._signal(signal.SIGKILL)  # also for what the function may have left in its group
         self.ended(5.0)
 
+    def heard(self) -> None:
+        """What was to be read from `ready_fd` has been."""
+        if self.ready_fd is not None:
+            os.close(self.ready_fd)
+            self.ready_fd = None
+
     def close(self) -> None:
         """Forget an ended process."""
+        self.heard()
         os.close(self._pidfd)
         if self._child:
             self._child.wait()
@@ -121,6 +141,29 @@ class FunctionProcess:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # nobody of the group is left
             os.killpg(self.pid, number)
+
+
+def _spawn(launch: Launch, late: list[Path], notify_fd: int) -> subprocess.Popen[bytes]:
+    """The process: it writes its pid where that is wanted, then becomes the function."""
+    environment = {
+        "PATH": _PATH,
+        "HOME": str(launch.folder),
+        "LANG": "C.UTF-8",
+        **launch.environment,
+        INSTANCE_VARIABLE: launch.instance_id,
+        READY_VARIABLE: str(notify_fd),
+    }
+    with launch.log.open("ab") as log:
+        return subprocess.Popen(
+            ("/bin/sh", "-c", _BECOME, "sh", str(launch.pid_file), *map(str, late), "--", *launch.argv),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=launch.folder,
+            env=environment,
+            start_new_session=True,
+            pass_fds=(notify_fd,),
+        )
 
 
 def _belongs_to(pid: int, instance_id: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +13,8 @@ from testbed.model import Instance, Phase
 from testbed.platform.apiserver_http import body_of
 from testbed.platform.store import NotFound, Store
 
+KEPT_COLD_STARTS = 500
+
 _TIMING = re.compile(r"[a-z][a-z_]{0,30}_ns")
 
 
@@ -20,9 +23,12 @@ class InstanceRoutes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._reasons: dict[str, str] = {}
+        self._cold_starts: deque[dict[str, Any]] = deque(maxlen=KEPT_COLD_STARTS)
 
     def routes(self) -> list[web.RouteDef]:
         return [
+            web.get("/coldstarts", self._list_cold_starts, allow_head=False),
             web.get("/instances/{id}", self._get, allow_head=False),
             web.get("/instances/{id}/secrets", self._secrets, allow_head=False),
             web.put("/instances/{id}/phase", self._set_phase),
@@ -30,9 +36,14 @@ class InstanceRoutes:
         ]
 
     async def _get(self, request: web.Request) -> web.Response:
-        """The instance and the times of its start (monotonic ns, one clock for the whole machine)."""
+        """The instance, the times of its start (monotonic ns, one clock for the whole machine), why it is not ready."""
         instance = self._instance(request)
-        return web.json_response({**instance.to_json(), "timings": self._store.timings(instance.id)})
+        more = {"timings": self._store.timings(instance.id), "reason": self._reasons.get(instance.id, "")}
+        return web.json_response({**instance.to_json(), **more})
+
+    async def _list_cold_starts(self, _: web.Request) -> web.Response:
+        """The last instances that became ready, also those that are gone, with the times of their starts."""
+        return web.json_response(list(self._cold_starts))
 
     async def _secrets(self, request: web.Request) -> web.Response:
         function = self._store.state.functions[self._instance(request).function_name]
@@ -43,11 +54,19 @@ class InstanceRoutes:
         value = body.get("phase")
         if value not in [phase.value for phase in Phase]:
             raise UsageError(f'"phase" must be one of {", ".join(phase.value for phase in Phase)}, not "{value}"')
-        self._store.set_phase(request.match_info["id"], Phase(value), _timings(body.get("timings") or {}))
+        timings = _timings(body.get("timings") or {})
+        self._store.set_phase(request.match_info["id"], Phase(value), timings)
+        instance = self._instance(request)
+        self._reasons[instance.id] = str(body.get("reason") or "")
+        if "ready_ns" in timings:
+            started = {"instance": instance.id, "function": instance.function_name, "node": instance.node}
+            version = {"version": self._store.state.version}
+            self._cold_starts.append({**started, **version, **self._store.timings(instance.id)})
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._store.delete_instance(request.match_info["id"])
+        self._reasons.pop(request.match_info["id"], None)
         return web.Response(status=204)
 
     def _instance(self, request: web.Request) -> Instance:

@@ -25,7 +25,13 @@ Answer = tuple[int, http.client.HTTPMessage, bytes]
 class Server:
     """A function server with `handler` (source text, or a folder); its output is `log`."""
 
-    def __init__(self, folder: Path, handler: str | Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        handler: str | Path,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
         shutil.copytree(TEMPLATE, folder)
         if isinstance(handler, Path):
             shutil.copytree(handler, folder / "function")
@@ -45,6 +51,7 @@ class Server:
                 env={"PATH": os.environ["PATH"], **settings, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
         deadline_s = time.monotonic() + 20
         while not self._ready():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -298,6 +299,17 @@ def test_pipelined_requests_are_answered_in_their_order(echo: Server) -> None:
             answers += connection.recv(65536)
     positions = [answers.index(b"<%d>" % number) for number in range(20)]
     assert positions == sorted(positions)
+
+
+def test_who_asks_hears_when_the_socket_listens(tmp_path: Path) -> None:
+    heard, say = os.pipe()
+    os.set_inheritable(say, True)
+    server = Server(tmp_path / "f", ECHO, {"READY_FD": str(say)}, pass_fds=(say,))
+    os.close(say)
+    assert os.read(heard, 10) == b"\n"
+    assert os.read(heard, 10) == b""
+    os.close(heard)
+    assert server.stop() == 0
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ class World:
         self.away = False
         self.connections = 0
         self.broken = 0
+        self.timings: list[dict[str, int]] = []
+        self.reasons: list[str] = []
+        self.oom = 0
+        self.groups: list[str] = []
 
     # the lab's client
 
@@ -54,10 +59,15 @@ class World:
 
     # the control plane
 
-    def report(self, instance_id: str, phase: Phase) -> None:
+    def report(self, instance_id: str, phase: Phase, timings: Mapping[str, int], reason: str) -> None:
         if self.away:
             raise Away("the apiserver does not answer")
         self.diary.append(f"{instance_id} {phase.value}")
+        self.timings.append(dict(timings))
+        self.reasons.append(reason)
+
+    def secrets(self, instance_id: str) -> dict[str, bytes]:
+        return {"key": b"value"}
 
     def delete(self, instance_id: str) -> None:
         if self.away:
@@ -67,6 +77,20 @@ class World:
     def await_applied(self, version: int, timeout_s: float) -> bool:
         self.diary.append(f"applied {version}")
         return True
+
+    # the lab's cgroups
+
+    def make(self, path: str, memory_bytes: int | None = None, cpu_cores: float | None = None) -> None:
+        self.groups.append(f"{path} {memory_bytes} {cpu_cores}")
+
+    def enter(self, path: str) -> tuple[Path, ...]:
+        return ()
+
+    def oom_kills(self, path: str) -> int:
+        return self.oom
+
+    def remove(self, path: str) -> None:
+        self.groups.append(f"remove {path}")
 
     # probes
 
@@ -103,7 +127,7 @@ class Bench:
     def new_agent(self) -> Agent:
         """An agent that finds on disk what the last one left."""
         parts: Any = self.world
-        agent = Agent(2, parts, parts, self.folder / "images", self.folder / "logs", self.folder / "pids")
+        agent = Agent(2, parts, parts, self.folder / "images", self.folder / "logs", self.folder / "pids", parts)
         self.agents.append(agent)
         return agent
 
@@ -136,7 +160,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     (image / "template.yml").write_text("fprocess: sh run.sh")
     (image / "run.sh").write_text("env\nexec sleep 1000\n")
     world = World()
-    monkeypatch.setattr(agent_process, "within", lambda netns: contextlib.nullcontext())
+    monkeypatch.setattr(agent_process, "setns", lambda netns: None)
     monkeypatch.setattr(agent_instance, "is_ready", world.is_ready)
     monkeypatch.setattr(agent_instance, "established_connections", world.established_connections)
     for name in ("FIRST_BACK_OFF_S", "RETRY_S", "PROBE_INTERVAL_S", "LAST_POLL_S"):
@@ -189,6 +213,84 @@ def test_a_process_that_ends_is_reported_and_started_again_in_the_same_sandbox(b
     os.kill(bench.pid(), 9)
     until(lambda: len(bench.world.diary) == 4, "it is ready again")
     assert bench.world.diary[1:] == ["one.t.1 Ready", "one.t.1 NotReady", "one.t.1 Ready"]
+
+
+def test_the_steps_of_a_start_are_reported_once(bench: Bench) -> None:
+    before_ns = time.monotonic_ns()
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    times = bench.world.timings[0]
+    assert list(times) == ["noticed_ns", "sandbox_ns", "process_ns", "ready_ns"]
+    assert (
+        before_ns
+        < times["noticed_ns"]
+        < times["sandbox_ns"]
+        < times["process_ns"]
+        < times["ready_ns"]
+        < time.monotonic_ns()
+    )
+    os.kill(bench.pid(), 9)
+    until(lambda: len(bench.world.timings) == 3, "it is ready again")
+    assert bench.world.timings[1:] == [{}, {}]
+
+
+def test_why_an_instance_is_not_ready_is_reported_and_noted_in_its_log(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    os.kill(bench.pid(), 9)
+    until(lambda: len(bench.world.reasons) == 3, "it is ready again")
+    assert bench.world.reasons == ["", "CrashLoopBackOff: was ended by SIGKILL; started again in 0.01 s", ""]
+    assert re.search(r"(?m)^\d{4}-\d\d-\d\dT[\d:.]+Z instance one.t.1 was ended by SIGKILL$", bench.log())
+
+
+def test_a_process_that_used_up_its_memory_is_said_to_have(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.world.oom = 1
+    first = bench.pid()
+    os.kill(first, 9)
+    until(lambda: len(bench.world.reasons) == 3, "it is ready again")
+    assert "it used more memory than its limit allows (OOMKilled)" in bench.world.reasons[1]
+    until(lambda: bench.pid() != first, "there is another process")
+    bench.world.reasons.clear()
+    os.kill(bench.pid(), 9)
+    until(lambda: len(bench.world.reasons) == 2, "it is ready again")
+    assert "OOMKilled" not in bench.world.reasons[0]
+
+
+def test_limits_become_the_groups_and_the_group_goes_with_the_instance(bench: Bench) -> None:
+    one = replace(bench.state.functions["one.t"], limits={"memory": "64Mi", "cpu": "500m"})
+    bench.state = replace(bench.state, functions={"one.t": one})
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.tell(bench.instance(phase=Phase.DRAINING))
+    bench.await_diary("delete one.t.1")
+    assert bench.world.groups == [f"functions/one.t.1 {64 << 20} 0.5", "remove functions/one.t.1"]
+
+
+def test_secrets_are_there_before_the_process_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted: list[Mapping[str, bytes]] = []
+    monkeypatch.setattr(agent_process, "unshare", lambda kinds: None)
+    monkeypatch.setattr(agent_process, "mount_secrets", mounted.append)
+    one = replace(bench.state.functions["one.t"], secrets=("key",))
+    bench.state = replace(bench.state, functions={"one.t": one})
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    assert mounted == [{"key": b"value"}]
+
+
+def test_a_server_that_says_it_listens_is_probed_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_instance, "FIRST_POLL_S", 60.0)
+    monkeypatch.setattr(agent_instance, "LAST_POLL_S", 60.0)
+    bench.world.ready = False
+    (bench.folder / "images" / "i" / "run.sh").write_text(
+        'while [ ! -e go ]; do sleep 0.01; done; eval "echo >&$READY_FD"; exec sleep 1000\n'
+    )
+    bench.tell(bench.instance())
+    bench.pid()
+    bench.world.ready = True
+    (bench.folder / "images" / "i" / "go").touch()
+    bench.await_diary("one.t.1 Ready")
 
 
 def test_an_instance_that_stops_answering_is_not_ready_until_it_answers(bench: Bench) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.errors import PlatformError
 from testbed.model import Phase
+from testbed.network.cgroups import Cgroups
 from testbed.platform import agent_probe, agent_process
 from testbed.platform.agent_control import Away, ControlPlane
 from testbed.platform.agent_process import FunctionProcess, Launch, _belongs_to
@@ -118,9 +120,30 @@ def controlled() -> Iterator[Controlled]:
 
 def test_reports_go_to_the_apiserver(controlled: Controlled) -> None:
     control = ControlPlane(controlled.url, controlled.url)
-    control.report("one.t.1", Phase.NOT_READY)
+    control.report("one.t.1", Phase.NOT_READY, reason="it hangs")
+    control.report("one.t.1", Phase.READY, {"ready_ns": 7})
     control.delete("one.t.1")
-    assert controlled.asked == ['PUT /instances/one.t.1/phase {"phase": "NotReady"}', "DELETE /instances/one.t.1"]
+    assert controlled.asked == [
+        'PUT /instances/one.t.1/phase {"phase": "NotReady", "reason": "it hangs"}',
+        'PUT /instances/one.t.1/phase {"phase": "Ready", "timings": {"ready_ns": 7}}',
+        "DELETE /instances/one.t.1",
+    ]
+
+
+def test_secrets_come_decoded_or_not_at_all(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    controlled.answers["/instances/one.t.1/secrets"] = (200, b'{"key": "dmFsdWU="}')
+    assert control.secrets("one.t.1") == {"key": b"value"}
+    controlled.answers["/instances/one.t.1/secrets"] = (404, b"gone")
+    with pytest.raises(PlatformError, match=r"does not give the secrets of one\.t\.1: gone"):
+        control.secrets("one.t.1")
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced(controlled: Controlled) -> None:
+    control = ControlPlane(controlled.url, controlled.url)
+    for _ in range(3):  # the server speaks HTTP/1.0 and closes after each
+        control.delete("one.t.1")
+    assert len(controlled.asked) == 3
 
 
 def test_what_the_apiserver_refuses_is_left_to_the_watch_but_its_failure_is_not(controlled: Controlled) -> None:
@@ -144,7 +167,7 @@ def test_a_watch_that_breaks_within_a_line_is_resumed_after_the_last_whole_one(c
 
 
 def test_an_apiserver_that_is_not_there_is_away() -> None:
-    with pytest.raises(Away, match=r"the apiserver at http://127\.0\.0\.1:9 does not answer \(ConnectionError\)"):
+    with pytest.raises(Away, match=r"http://127\.0\.0\.1:9 does not answer \(ConnectionRefusedError\)"):
         ControlPlane("http://127.0.0.1:9", "http://127.0.0.1:9").delete("one.t.1")
 
 
@@ -177,13 +200,13 @@ def test_a_process_is_known_by_its_instance_not_by_its_number(tmp_path: Path) ->
 
 
 def test_a_process_is_found_at_every_moment_of_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_process, "within", lambda netns: contextlib.nullcontext())
+    monkeypatch.setattr(agent_process, "setns", lambda netns: None)
     (tmp_path / "run.sh").write_text("exec env sleep 1000\n")
     file = tmp_path / "one.t.1.pid"
     for _ in range(10):
         file.write_text("")
         launch = Launch("one.t.1", ("sh", "run.sh"), tmp_path, {}, tmp_path / "log", file)
-        process = FunctionProcess.start(launch, 0)
+        process = FunctionProcess.start(launch, 0, Cgroups("l", ()))
         try:
             while not file.read_text().strip():
                 assert not process.ended()

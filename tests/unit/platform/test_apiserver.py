@@ -180,7 +180,13 @@ def test_an_agent_is_given_secrets_and_gives_the_times_of_a_start(tmp_path: Path
         timings = instance.pop("timings")
         assert 0 < timings.pop("decided_ns") < time.monotonic_ns()
         assert timings == {"sandbox_ns": 7, "ready_ns": 9}
+        assert instance.pop("reason") == ""
         assert instance == (await (await client.get("/state")).json())["instances"][0]
+        [start] = await (await client.get("/coldstarts")).json()
+        assert (start["instance"], start["sandbox_ns"], start["ready_ns"]) == ("one.t.1", 7, 9)
+        crashed = {"phase": "NotReady", "reason": "CrashLoopBackOff: ended with exit code 1; started again in 1 s"}
+        assert (await client.put("/instances/one.t.1/phase", json=crashed)).status == 204
+        assert (await (await client.get("/instances/one.t.1")).json())["reason"] == crashed["reason"]
         for path in ("/instances/one.t.9", "/instances/one.t.9/secrets"):
             assert (await client.get(path)).status == 404
 

@@ -3,12 +3,14 @@
 - Head and body of an answer leave in one segment (waitress sends two).
 - /_/health and /_/ready have a thread of their own: a function that is busy is not a dead one.
 - An answer can be cut short from another thread, for exec_timeout.
+- A descriptor named by READY_FD hears as soon as the socket listens.
 - SIGTERM drains: no new connection, running invocations finish, then the process exits with 0.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from typing import Any
@@ -109,6 +111,7 @@ def serve(application: Application, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit code."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     server = Server(application, adj=_adjustments(settings), dispatcher=Dispatcher(settings.threads), map={})
+    say_ready()
     stopping = False
 
     def stop(number: int, frame: object) -> None:
@@ -126,6 +129,18 @@ def serve(application: Application, settings: Settings) -> int:
     while not server.close_idle() and time.monotonic() < deadline_s:
         server.loop(timeout_s=0.05)
     return 0
+
+
+def say_ready() -> None:
+    """Tell whoever started the function that it listens, where it asked by READY_FD to be told."""
+    fd = os.environ.pop("READY_FD", "")
+    if not fd.isdigit():
+        return
+    try:
+        os.write(int(fd), b"\n")
+        os.close(int(fd))
+    except OSError:
+        logging.getLogger("waitress").warning("READY_FD %s cannot be written to; probes will find the function", fd)
 
 
 def _adjustments(settings: Settings) -> Adjustments:

@@ -1,0 +1,66 @@
+"""`coldstarts`: where the time of the last cold starts went."""
+
+from __future__ import annotations
+
+import click
+import requests
+
+from testbed import addressing
+from testbed.commands.common import json_option, lab_option, print_json, print_table
+from testbed.errors import PlatformError
+from testbed.network.lab import Lab
+from testbed.platform import coldstarts
+from testbed.platform.coldstarts import PHASES, ColdStart
+
+TIMEOUT_S = 5.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("function", required=False, metavar="[FN[.NS]]")
+@click.option("--tail", "-t", type=click.IntRange(1), default=20, show_default=True, help="How many starts to list.")
+@lab_option
+@json_option
+def command(function: str | None, tail: int, lab_name: str, as_json: bool) -> None:
+    """Show the last starts of instances, phase by phase in ms, and the medians.
+
+    \b
+    Examples:
+      sudo testbed coldstarts
+      sudo testbed coldstarts chain-1.tenant-a --json
+    """
+    lab = Lab.attach(lab_name)
+    with lab.inside():
+        starts = coldstarts.cold_starts(
+            _get(f"{addressing.APISERVER_URL}/coldstarts"), _get(f"{addressing.CONTROLLER_URL}/latency")
+        )
+    if function:
+        wanted = function if "." in function else f"{function}.openfaas-fn"
+        starts = [one for one in starts if one.function == wanted]
+    medians = coldstarts.medians_ms(starts)
+    if as_json:
+        print_json(
+            {"starts": [{**vars(one), "total_ms": one.total_ms} for one in starts[-tail:]], "medians_ms": medians}
+        )
+        return
+    rows = [_row(one) for one in starts[-tail:]]
+    if starts:
+        rows.append([f"median of {len(starts)}", "", *(_ms(medians.get(name)) for name in (*PHASES, "total"))])
+    print_table("cold starts, ms", ["instance", "node", *PHASES, "total"], rows)
+
+
+def _row(one: ColdStart) -> list[str]:
+    phases = [_ms(one.phases_ms.get(name)) for name in PHASES]
+    return [one.instance, f"node{one.node}", *phases, _ms(one.total_ms)]
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _get(url: str) -> list[dict[str, object]]:
+    try:
+        answer = requests.get(url, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise PlatformError(f"{url} does not answer ({type(error).__name__}); see `testbed status`") from error
+    return list(answer.json())

@@ -1,0 +1,97 @@
+"""What an instance is started with: command, environment, limits, secrets, and where its output goes.
+
+Values from the cluster's state and the function's image; `agent_process` starts it, `agent_instance` says when.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from testbed.addressing import FUNCTION_PORT
+from testbed.errors import LabError
+from testbed.model import ClusterState, Instance
+from testbed.network.cgroups import Cgroups
+from testbed.platform import images, rewrite
+from testbed.platform.agent_control import ControlPlane
+from testbed.platform.agent_process import Launch
+from testbed.quantities import parse_limits
+
+
+class Sandboxes(Protocol):
+    """The part of the lab's client that an agent needs."""
+
+    def add_host(self, name: str, node: int, eip: str) -> None: ...
+    def delete_host(self, name: str) -> None: ...
+    def hosts(self) -> dict[str, dict[str, Any]]: ...
+    def netns(self, name: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class NodeServices:
+    """What all keepers of a node share. `state` gives the cluster as the agent knows it now."""
+
+    lab: Sandboxes
+    control: ControlPlane
+    state: Callable[[], ClusterState]
+    images: Path
+    logs: Path
+    pids: Path
+    cgroups: Cgroups
+
+    def pid_file(self, instance_id: str) -> Path:
+        return self.pids / f"{instance_id}.pid"
+
+    def log_file(self, instance_id: str) -> Path:
+        return self.logs / f"{instance_id}.log"
+
+
+def group_of(instance_id: str) -> str:
+    """The instance's cgroup among the lab's."""
+    return f"functions/{instance_id}"
+
+
+def launch_of(instance: Instance, services: NodeServices) -> Launch:
+    """How the instance is started, with its cgroup made.
+
+    Raises CalleeMissing while a callee is not deployed, LabError when limits cannot be enforced, Away.
+    """
+    state = services.state()
+    function = state.functions.get(instance.function_name)
+    if function is None:
+        raise LabError(f"function {instance.function_name} is not known; instance {instance.id} cannot start")
+    folder = (services.images / images.folder_name(function.image)).resolve()
+    fprocess = function.environment.get("fprocess") or images.read_template(folder).fprocess
+    vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
+    values = rewrite.environment(function.environment, instance.namespace, state.route(instance.namespace), vips)
+    environment = {
+        "mode": "http",
+        **values,
+        "fprocess": fprocess,
+        "port": str(FUNCTION_PORT),
+        "FUNCTION_NAME": instance.function,
+        "FUNCTION_NAMESPACE": instance.namespace,
+    }
+    limits = parse_limits(function.limits)
+    services.cgroups.make(group_of(instance.id), limits.memory_bytes, limits.cpu_cores)
+    return Launch(
+        instance.id,
+        tuple(shlex.split(fprocess)),
+        folder,
+        environment,
+        services.log_file(instance.id),
+        services.pid_file(instance.id),
+        group_of(instance.id),
+        services.control.secrets(instance.id) if function.secrets else None,
+    )
+
+
+def note(log_file: Path, what: str) -> None:
+    """Add a line of the agent's own to an instance's output, with the time in front."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with log_file.open("a") as log:
+        log.write(f"{now} {what}\n")
