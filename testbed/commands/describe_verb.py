@@ -38,9 +38,10 @@ def command(function: str, lab_name: str, as_json: bool) -> None:
     instances, calls = found.pop("instances"), found.pop("calls")
     for key, value in found.items():
         click.echo(f"{key.replace('_', ' ') + ':':<20} {_text(value)}")
-    columns = ["instance", "node", "eIP", "phase", *(f"{step}, ms" for step in _STEPS)]
+    columns = ["instance", "node", "eIP", "phase", *(f"{step}, ms" for step in _STEPS), "why not ready"]
     rows = [
-        [one[key] for key in ("id", "node", "eip", "phase")] + [one[f"{s}_ms"] for s in _STEPS] for one in instances
+        [*(one[key] for key in ("id", "node", "eip", "phase")), *(one[f"{s}_ms"] for s in _STEPS), one["reason"]]
+        for one in instances
     ]
     print_table("instances, with the times of their start", columns, rows)
     print_table("calls, counted by switches", ["caller", "callee", "calls"],
@@ -92,7 +93,8 @@ def _instance(one: Mapping[str, Any]) -> dict[str, Any]:
         else ""
         for step in _STEPS
     }
-    return {"id": one["id"], "node": f"node{one['node']}", "eip": one["eip"], "phase": one["phase"], **steps}
+    known = {"id": one["id"], "node": f"node{one['node']}", "eip": one["eip"], "phase": one["phase"]}
+    return {**known, **steps, "reason": one.get("reason", "")}
 
 
 def _calls(platform: Platform, full_name: str) -> list[dict[str, Any]]:
