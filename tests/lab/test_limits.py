@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,9 @@ import requests
 
 from testbed import addressing
 from testbed.network.cgroups import Cgroups, hierarchies
-from testbed.network.lab import Lab
+from testbed.network.lab import STATE_ROOT, Lab, sweep
 from testbed.platform.client import Platform
+from tests.lab.conftest import CHECKOUT
 from tests.lab.custom import deploy
 
 HANDLER = """
@@ -149,3 +152,18 @@ def test_components_are_accounted_each_by_itself(lab: Lab) -> None:
     names = [f"components/{name}" for name in ("apiserver", "controller", "gateway", "agent2", "agent3")]
     usages = {name: groups.usage(name) for name in [*names, "switching/s1", "switching/s2", "switching", "sandboxes"]}
     assert all(usage is not None and usage.anonymous_bytes > 0 for usage in usages.values()), usages
+
+
+def test_groups_of_a_killed_lab_are_cleared_away_by_the_next_command() -> None:
+    name = f"killed-{os.getpid()}"
+    command = [sys.executable, "-m", "testbed.run", "up", "--name", name, "--port", "0"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE) as runner:
+        assert runner.stdout is not None
+        assert name.encode() in runner.stdout.readline()
+        folders = [one.ours / name for one in hierarchies(Path("/proc/self/mounts").read_text())]
+        assert any(folder.is_dir() for folder in folders)
+        runner.kill()
+    sweep()
+    until(lambda: not (STATE_ROOT / name).exists(), "the lab's folder is gone")
+    sweep()
+    assert not any(folder.exists() for folder in folders)
