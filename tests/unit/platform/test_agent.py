@@ -141,8 +141,14 @@ class Bench:
 
     def pid(self, instance_id: str = "one.t.1") -> int:
         file = self.folder / "pids" / f"{instance_id}.pid"
-        until(lambda: file.is_file() and file.read_text().strip(), "the process has a pid file")
-        return int(file.read_text())
+        found: list[str] = []
+
+        def written() -> bool:  # a process that is started again empties the file before it writes
+            found[:] = file.read_text().split() if file.is_file() else []
+            return bool(found)
+
+        until(written, "the process has a pid file")
+        return int(found[0])
 
     def log(self) -> str:
         """What the first instance has written."""
