@@ -15,7 +15,7 @@ from bench.subject import SUBJECTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOT_EVERYWHERE = {"lab-ready-retail"}
-RUN = [subject for subject in SUBJECTS.values() if not subject.extra and subject.name != "activation"]
+RUN = [subject for subject in SUBJECTS.values() if not subject.extra]
 TIMEOUT_S = 600
 
 
