@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ def test_the_gateway_passes_a_huge_answer_on_without_keeping_it(lab: Lab, neighb
 def test_a_calling_function_gets_a_huge_answer_whole(lab: Lab, neighbour: None) -> None:
     status, body = get(lab, "/function/caller.odd-direct?path=/huge&timeout_s=60")
     assert (status, json.loads(body)) == ("200", {"outcome": "200", "bytes": HUGE})
+
+
+def test_a_function_that_takes_all_memory_is_ended_at_its_limit_and_returns(
+    lab: Lab, platform: Platform, neighbour: None
+) -> None:
+    misfit = stack.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
+    limited = tuple(replace(spec, limits={"memory": "96Mi"}) for spec in misfit.functions)
+    platform.deploy(replace(misfit, functions=limited), "odd-leaky", Route.DIRECT, "node3")
+    try:
+        status, body = get(lab, "/function/misfit.odd-leaky/leak")
+        assert (status, body) == ("500", b"Can't reach service for: misfit.odd-leaky.")
+        log = lab.state_folder / "functions" / "misfit.odd-leaky.1.log"
+        platform.wait_ready(namespace="odd-leaky")
+        deadline = time.monotonic() + 30
+        while get(lab, "/function/misfit.odd-leaky/fine") != ("200", b"fine"):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        assert "OOMKilled" in log.read_text()
+    finally:
+        platform.remove("odd-leaky")
 
 
 def read_slowly() -> int:
