@@ -336,6 +336,16 @@ def test_draining_leaves_the_group_first_then_waits_for_connections(bench: Bench
     assert not list((bench.folder / "pids").iterdir())
 
 
+def test_a_connection_that_a_stale_flow_still_brings_is_waited_for(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.tell(bench.instance(phase=Phase.DRAINING))
+    bench.await_diary(f"applied {bench.state.version}")
+    bench.world.connections = 2
+    bench.await_diary("delete one.t.1")
+    assert bench.world.diary[3:5] == ["connections 2", "connections 1"]
+
+
 def test_connections_that_never_end_do_not_keep_an_instance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_instance, "CONNECTIONS_TIMEOUT_S", 0.05)
     bench.tell(bench.instance())
