@@ -149,6 +149,7 @@ def open_session(config: ChainConfig, say: Callable[[str], None]) -> Iterator[Ch
         lab = start_lab(name=config.lab_name, datapath=config.datapath)
         cleanup.callback(lab.stop)
         cleanup.enter_context(lab.inside())
+        lab.client.allow_refill(False)  # sandboxes prepared during a measurement would disturb it
         nodes = lab.client.status()["nodes"]
         probe = cleanup.enter_context(TrunkProbe(lab.client, nodes))
         driver = Driver(partial(lab.popen, "client"), lab.state_folder / "driver")

@@ -211,9 +211,10 @@ class Cgroups:
             _remove(self._folder(one, path))
 
     def remove_all(self) -> None:
-        """Take all groups of this lab away; its processes must have ended."""
+        """Take all groups of this lab away, and the folder of all labs' after the last; its processes must have ended."""
         for one in self._used:
             _remove(one.ours / self._lab_name)
+            _rmdir(one.ours)
 
     def _having(self, path: str) -> list[Hierarchy]:
         """The hierarchies in which the group is wanted: not those that only limit CPU, where it was made without."""

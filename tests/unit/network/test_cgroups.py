@@ -107,3 +107,15 @@ def test_groups_of_running_labs_stay(tmp_path: Path) -> None:
     assert (ours[0] / "live/functions/a").is_dir()
     cgroups.remove_dead(set(), file)
     assert not any(folder.exists() for folder in ours)
+
+
+def test_the_last_lab_takes_the_folder_of_all_along(tmp_path: Path) -> None:
+    file = mounts(tmp_path, V1)
+    for name in ("cpu,cpuacct", "memory"):
+        (tmp_path / "cgroup" / name).mkdir(parents=True)
+    labs = [Cgroups.of_lab(name, file) for name in ("one", "two")]
+    ours = tmp_path / "cgroup" / "memory" / "testbed"
+    labs[0].remove_all()
+    assert [lab.name for lab in ours.iterdir()] == ["two"]
+    labs[1].remove_all()
+    assert not ours.exists()
