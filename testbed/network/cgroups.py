@@ -211,7 +211,7 @@ class Cgroups:
             _remove(self._folder(one, path))
 
     def remove_all(self) -> None:
-        """Take all groups of this lab away, and the folder of all labs' after the last; its processes must have ended."""
+        """Take all groups of this lab away, and with the last lab the folder of all; its processes must have ended."""
         for one in self._used:
             _remove(one.ours / self._lab_name)
             _rmdir(one.ours)
