@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from testbed import addressing, stack
-from testbed.model import Application, Route
+from testbed.model import Application, Phase, Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from testbed.platform.shares import Share, shares
@@ -140,7 +140,8 @@ def test_kept_connections_stay_with_the_instances_they_have(lab: Lab, platform: 
         platform.deploy(chain(CONNECTION=connection), BY_HAND, Route.DIRECT)
         target, name = f"/function/chain-1.{BY_HAND}", f"chain-2.{BY_HAND}"
         Load(lab, target, CALLERS, at_rates([(1, 100)])).wait()
-        (first,) = [one.id for one in platform.state().instances.values() if one.function_name == name]
+        instances = platform.state().instances.values()
+        (first,) = [one.id for one in instances if one.function_name == name and one.phase is Phase.READY]
         platform.scale("chain-2", BY_HAND, 3)
         platform.wait_ready(namespace=BY_HAND)
         since_ns = time.monotonic_ns()
