@@ -13,7 +13,7 @@ from typing import TypeVar
 from bench.subject import CHECKOUT
 from testbed import addressing, stack
 from testbed.errors import LabError
-from testbed.model import Application, ClusterState, Instance
+from testbed.model import Application, ClusterState, Instance, Phase
 from testbed.network.lab import Lab
 from testbed.network.namespace import call_within
 from testbed.platform.bringup import start_lab
@@ -39,11 +39,11 @@ def chain(length: int, environment: Mapping[str, str] | None = None) -> Applicat
 
 
 def instance_of(state: ClusterState, function: str, namespace: str) -> Instance:
-    """The first instance of a function. LabError when there is none."""
+    """The first ready instance of a function, whatever else drains. LabError when there is none."""
     for instance in state.instances.values():
-        if (instance.function, instance.namespace) == (function, namespace):
+        if (instance.function, instance.namespace) == (function, namespace) and instance.phase is Phase.READY:
             return instance
-    raise LabError(f"{function}.{namespace} has no instance; see `testbed list`")
+    raise LabError(f"{function}.{namespace} has no instance that is ready; see `testbed list`")
 
 
 def in_host(lab: Lab, host: str, function: Callable[[], T]) -> T:
