@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import report
+from bench.one import MISSED
 from bench.subject import CHECKOUT, Subject, chosen
 from experiments.progress import Steps
 from testbed.errors import TestbedError
@@ -65,7 +66,7 @@ def run_all(options: argparse.Namespace) -> int:
             code = run(subject, options, steps)
             if code != 0:
                 failed.append(subject.name)
-            if code > 1:
+            if code not in (0, MISSED):
                 print(f"bench: {subject.name} ended without a result; see above", file=sys.stderr)
                 continue
             console.print(
