@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from testbed.errors import LabError
+from testbed.network.namespace import in_thread
 
 OURS = "testbed"
 PERIOD_US = 100_000
@@ -157,25 +157,16 @@ class Cgroups:
         `start` runs in a thread that ends at once: not for programs that set PR_SET_PDEATHSIG.
         """
         self.make(path)
-        children: list[T] = []
-        failures: list[BaseException] = []
+        late: list[Path] = []
 
-        def body() -> None:
-            try:
-                late = self.enter(path)
-                children.append(start())
-                for file in late:
-                    with contextlib.suppress(ProcessLookupError):  # it has ended already
-                        file.write_text(str(children[0].pid))
-            except BaseException as failure:  # noqa: BLE001  carried to the caller's thread below
-                failures.append(failure)
+        def born() -> T:
+            child = start()
+            for file in late:
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    file.write_text(str(child.pid))
+            return child
 
-        thread = threading.Thread(target=body)
-        thread.start()
-        thread.join()
-        if failures:
-            raise failures[0]
-        return children[0]
+        return in_thread(lambda: late.extend(self.enter(path)), born)
 
     def usage(self, path: str) -> Usage | None:
         """What a group has used; None where that is not known."""
