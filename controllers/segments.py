@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from testbed import addressing
+from testbed.checksum import internet_checksum
 
 ETHERNET_BYTES, IPV4_BYTES, TCP_BYTES = 14, 20, 20
 _IPV4, _TCP = 0x0800, 6
@@ -69,20 +70,11 @@ def reset(frame: bytes) -> bytes | None:
         seq, ack, flags = 0, (segment.seq + segment.length) & 0xFFFF_FFFF, RST | ACK
     tcp = struct.pack("!HHIIBBHHH", dport, sport, seq, ack, (TCP_BYTES // 4) << 4, flags, 0, 0, 0)
     addresses = struct.pack("!II", destination, source)
-    tcp = _with_checksum(tcp, 16, checksum(addresses + struct.pack("!BBH", 0, _TCP, len(tcp)) + tcp))
+    tcp = _with_checksum(tcp, 16, internet_checksum(addresses + struct.pack("!BBH", 0, _TCP, len(tcp)) + tcp))
     ip = struct.pack("!BBHHHBBH", 0x45, 0, IPV4_BYTES + len(tcp), 0, 0x4000, _FIRST_TTL, _TCP, 0) + addresses
-    ip = _with_checksum(ip, 10, checksum(ip))
+    ip = _with_checksum(ip, 10, internet_checksum(ip))
     mac = bytes.fromhex(addressing.VIRTUAL_MAC.replace(":", ""))
     return frame[6:12] + mac + _IPV4.to_bytes(2, "big") + ip + tcp
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def address(number: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from testbed import addressing
+from testbed.checksum import internet_checksum
 from testbed.network.namespace import call_within
 
 T = TypeVar("T")
@@ -53,10 +54,10 @@ def syn_frame(source_mac: str, source_ip: str, destination_ip: str, source_port:
     ports = struct.pack("!HH", source_port, addressing.FUNCTION_PORT)
     segment = ports + struct.pack("!IIBBHHH", 1000, 0, 5 << 4, _SYN, 64240, 0, 0)
     addresses = socket.inet_aton(source_ip) + socket.inet_aton(destination_ip)
-    checksum = _internet_checksum(addresses + struct.pack("!BBH", 0, 6, len(segment)) + segment)
+    checksum = internet_checksum(addresses + struct.pack("!BBH", 0, 6, len(segment)) + segment)
     segment = segment[:16] + struct.pack("!H", checksum) + segment[18:]
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0) + addresses
-    header = header[:10] + struct.pack("!H", _internet_checksum(header)) + header[12:]
+    header = header[:10] + struct.pack("!H", internet_checksum(header)) + header[12:]
     return _ethernet(addressing.VIRTUAL_MAC, source_mac, 0x0800) + header + segment
 
 
@@ -72,11 +73,3 @@ def _ethernet(destination: str, source: str, ether_type: int) -> bytes:
 
 def _octets(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
-
-
-def _internet_checksum(data: bytes) -> int:
-    padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

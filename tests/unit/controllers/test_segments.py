@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controllers import segments
 from testbed import addressing
+from testbed.checksum import internet_checksum
 
 SOURCE, VIP = addressing.eip(2, 11), addressing.vip(257)
 
@@ -72,5 +73,5 @@ def test_a_reset_comes_from_the_vip_and_the_virtual_mac_with_right_checksums() -
     macs = [answer[i : i + 6].hex(":") for i in (0, 6)]
     assert macs == [addressing.mac(SOURCE), addressing.VIRTUAL_MAC]
     assert [segments.address(n) for n in struct.unpack_from("!II", answer, 26)] == [VIP, SOURCE]
-    assert segments.checksum(answer[14:34]) == 0
-    assert segments.checksum(answer[26:34] + struct.pack("!BBH", 0, 6, 20) + answer[34:]) == 0
+    assert internet_checksum(answer[14:34]) == 0
+    assert internet_checksum(answer[26:34] + struct.pack("!BBH", 0, 6, 20) + answer[34:]) == 0
