@@ -15,6 +15,7 @@ from testbed.labkernel import cli as labkernel
 VERBS = {
     "experiment": "run an experiment and print what may be concluded from it",
     "list": "name the experiments and the applications there are",
+    "app": "list applications, draw one, try who reaches whom in it",
     "up": "start a lab",
     "down": "end a lab",
     "status": "show a running lab",

@@ -1,0 +1,69 @@
+"""`app`: the applications under functions/, as they stand there and as a lab runs them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
+from testbed.model import Application, ClusterState
+from testbed.network.lab import Lab, running_labs
+from testbed.platform import applications
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """List the applications under functions/ and look at one.
+
+    \b
+    Examples:
+      testbed app list
+    """
+
+
+@command.command("list", context_settings={"help_option_names": ["-h", "--help"]})
+@json_option
+@lab_option
+def list_(as_json: bool, lab_name: str) -> None:
+    """Every application: how many functions and calls it has, and which namespaces of the lab hold it.
+
+    \b
+    Examples:
+      testbed app list
+      sudo testbed app list --name lab --json
+    """
+    state = cluster_state(lab_name)
+    found = [summary(applications.load(name), state) for name in applications.names()]
+    if as_json:
+        print_json(found)
+        return
+    columns = ["application", "functions", "ingress", "calls", "stores", "deployed in"]
+    rows = [[*list(one.values())[:-1], _where(one["deployed_in"])] for one in found]
+    print_table("applications" if state else f"applications (no lab {lab_name!r} to look into)", columns, rows)
+
+
+def summary(application: Application, state: ClusterState | None) -> dict[str, Any]:
+    """One application for `list`: counts, and {namespace: route} of where it runs."""
+    stores = {store for spec in application.functions for store in getattr(spec, "stores", ())}
+    where = applications.namespaces_with(application, state) if state else []
+    return {
+        "name": application.name,
+        "functions": len(application.functions),
+        "ingress": sum(spec.ingress for spec in application.functions),
+        "calls": len(application.calls()),
+        "stores": len(stores),
+        "deployed_in": {namespace: state.route(namespace).value for namespace in where} if state else {},
+    }
+
+
+def cluster_state(lab_name: str) -> ClusterState | None:
+    """The state of the lab of this name; None when none runs, or when this user may not look into it."""
+    if lab_name not in running_labs() or os.geteuid() != 0:
+        return None
+    return platform_of(Lab.attach(lab_name)).state()
+
+
+def _where(deployed_in: dict[str, str]) -> str:
+    return ", ".join(f"{namespace} ({route})" for namespace, route in deployed_in.items())
