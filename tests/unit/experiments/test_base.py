@@ -51,6 +51,7 @@ def fake(monkeypatch):
         monkeypatch.setitem(base.MODULES, "fake", "experiments.fake")
         monkeypatch.setattr(base.importlib, "import_module", lambda name: SimpleNamespace(EXPERIMENT=experiment))
         monkeypatch.setattr(manifest, "collect", lambda command_line, seed: {"seed": seed})
+        monkeypatch.setattr(base, "check_startable", lambda name, datapath: "userspace")  # needs root; labs' names differ
         return experiment
 
     return use

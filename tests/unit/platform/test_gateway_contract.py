@@ -249,7 +249,7 @@ METRICS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kind", "labels"), METRICS, ids=str)
+@pytest.mark.parametrize(("name", "kind", "labels"), METRICS, ids=[name for name, _, _ in METRICS])
 def test_the_metric_has_openfaas_name_type_and_labels(lab: Rig, name: str, kind: str, labels: set[str]) -> None:
     lab.apiserver.answers = {}
     lab.gateway.request("GET", "/function/f")
