@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
+from testbed.commands.app_common import cluster_of
+from testbed.commands.app_show import show
+from testbed.commands.common import json_option, lab_option, print_json, print_table
 from testbed.model import Application, ClusterState
-from testbed.network.lab import Lab, running_labs
-from testbed.platform import applications
+from testbed.platform import applications, callgraph
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,11 @@ def command() -> None:
     \b
     Examples:
       testbed app list
+      testbed app show chain --svg chain.svg
     """
+
+
+command.add_command(show)
 
 
 @command.command("list", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,7 +38,8 @@ def list_(as_json: bool, lab_name: str) -> None:
       testbed app list
       sudo testbed app list --name lab --json
     """
-    state = cluster_state(lab_name)
+    platform = cluster_of(lab_name)
+    state = platform.state() if platform else None
     found = [summary(applications.load(name), state) for name in applications.names()]
     if as_json:
         print_json(found)
@@ -46,7 +51,7 @@ def list_(as_json: bool, lab_name: str) -> None:
 
 def summary(application: Application, state: ClusterState | None) -> dict[str, Any]:
     """One application for `list`: counts, and {namespace: route} of where it runs."""
-    stores = {store for spec in application.functions for store in getattr(spec, "stores", ())}
+    stores = {store for spec in application.functions for store in callgraph.stores_of(spec)}
     where = applications.namespaces_with(application, state) if state else []
     return {
         "name": application.name,
@@ -56,13 +61,6 @@ def summary(application: Application, state: ClusterState | None) -> dict[str, A
         "stores": len(stores),
         "deployed_in": {namespace: state.route(namespace).value for namespace in where} if state else {},
     }
-
-
-def cluster_state(lab_name: str) -> ClusterState | None:
-    """The state of the lab of this name; None when none runs, or when this user may not look into it."""
-    if lab_name not in running_labs() or os.geteuid() != 0:
-        return None
-    return platform_of(Lab.attach(lab_name)).state()
 
 
 def _where(deployed_in: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from testbed import stack
 from testbed.errors import UsageError
 from testbed.model import Application, ClusterState
+from testbed.platform import callgraph
 
 FOLDER = Path(__file__).resolve().parents[2] / "functions"
 
@@ -37,7 +38,7 @@ def namespaces_with(application: Application, state: ClusterState) -> list[str]:
     images = {spec.name: spec.image for spec in application.functions}
     held: dict[str, bool] = {}
     for function in state.functions.values():
-        if getattr(function, "store", False):
+        if callgraph.is_store(function):
             continue
         ours = images.get(function.name) == function.image
         held[function.namespace] = held.get(function.namespace, True) and ours

@@ -112,14 +112,19 @@ class ProviderClient:
 
 def invocations(function: str) -> int | None:
     """How often `name.namespace` was invoked by the gateway, as it says itself; None while it does not answer."""
+    text = gateway_metrics()
+    return None if text is None else count_invocations(text, function)
+
+
+def gateway_metrics() -> str | None:
+    """The text of the gateway's own metrics; None while it does not answer."""
     url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
     session = requests.Session()
     session.trust_env = False  # a proxy of the machine's is no way into the lab
     try:
-        text = session.get(url, timeout=METRICS_TIMEOUT_S).text
+        return session.get(url, timeout=METRICS_TIMEOUT_S).text
     except requests.RequestException:
         return None
-    return count_invocations(text, function)
 
 
 def count_invocations(text: str, function: str) -> int:
