@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
+from controllers import balance
 from controllers import pipeline as p
-from controllers.intents import Call, Port, Workload
+from controllers.intents import Call, Endpoint, Port, Workload
 from controllers.policies import Rules
 from controllers.rows import (
     Action,
@@ -133,25 +134,20 @@ def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
     )
 
 
+def _admitted(node: int, workload: Workload, endpoint: Endpoint) -> Ct:
+    """Give the connection to an endpoint."""
+    destination = Nat(endpoint.eip, addressing.FUNCTION_PORT)
+    mark = p.CT_COMMITTED | workload.id
+    return Ct(p.zone(node), p.L3_FORWARD.number, commit=True, nat=destination, mark=mark)
+
+
 def service(node: int, workload: Workload) -> tuple[tuple[Row, ...], Group | None]:
     """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls."""
     fields = to_service(workload.vip)
     if not workload.endpoints:
         return _without_instance(node, workload), None
-    buckets = tuple(
-        Bucket(
-            (
-                Ct(
-                    p.zone(node),
-                    p.L3_FORWARD.number,
-                    commit=True,
-                    nat=Nat(endpoint.eip, addressing.FUNCTION_PORT),
-                    mark=p.CT_COMMITTED | workload.id,
-                ),
-            )
-        )
-        for endpoint in workload.endpoints
-    )
+    choices = [_admitted(node, workload, endpoint) for endpoint in workload.endpoints]
+    buckets = tuple(Bucket((choices[index],), weight) for index, weight in balance.weights(len(choices)))
     cookie = p.cookie(p.Category.SERVICE, workload.id)
     row = Row(p.SERVICE_LB.number, int(p.Priority.NORMAL), fields, (ToGroup(workload.id),), cookie)
     return (row,), Group(workload.id, buckets)

@@ -5,6 +5,7 @@ A switch counts the first packet of each connection, not invocations: with keep-
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +42,10 @@ def counters(
             elif category in (p.Category.DENY, p.Category.DROP):
                 drops.append(_drop(node, entry, category, number, names))
         for group in reading.groups:
+            given: Counter[str] = Counter()  # an instance may have two buckets
             for bucket, packets in zip(group.buckets, reading.bucket_packets.get(group.id, ()), strict=False):
-                instance = names.owner(bucket.endpoint or "")
-                endpoints.append({"instance": instance, "node": node, "connections": packets})
+                given[names.owner(bucket.endpoint or "")] += packets
+            endpoints += [{"instance": one, "node": node, "connections": packets} for one, packets in given.items()]
     return {
         "calls": calls,
         "services": services,

@@ -197,9 +197,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One choice of a group."""
+    """One choice of a group. `weight`: its part of the sum of all weights."""
 
     actions: tuple[Action, ...]
+    weight: int
 
     @property
     def endpoint(self) -> str | None:

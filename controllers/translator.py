@@ -48,7 +48,6 @@ _CT_TUPLE_ORIGIN, _CT_TUPLE_REPLY, _CT_ZONE = 0, 1, 2
 _CT_SOURCE, _CT_DESTINATION = 0, 1
 _NX_CT_COMMIT, _NX_NAT_DESTINATION = 1, 2
 _BUNDLE_FLAGS = _ofp.ONF_BF_ATOMIC | _ofp.ONF_BF_ORDERED
-_BUCKET_WEIGHT = 100
 _TO_CONTROLLER = (_ofp.OFPP_CONTROLLER, _ofp.OFPCML_NO_BUFFER)
 _METER_FLAGS = {
     MeterUnit.KBIT: _ofp.OFPMF_KBPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
@@ -135,7 +134,7 @@ def _change(datapath: Any, change: Change, round_number: int) -> Any:
         case PutGroup(group, exists):
             command = _ofp.OFPGC_MODIFY if exists else _ofp.OFPGC_ADD
             buckets = [
-                _parser.OFPBucket(_BUCKET_WEIGHT, _ofp.OFPP_ANY, _ofp.OFPG_ANY, [_action(a) for a in bucket.actions])
+                _parser.OFPBucket(bucket.weight, _ofp.OFPP_ANY, _ofp.OFPG_ANY, [_action(a) for a in bucket.actions])
                 for bucket in group.buckets
             ]
             return _parser.OFPGroupMod(datapath, command, _ofp.OFPGT_SELECT, group.id, buckets)
@@ -333,9 +332,9 @@ def groups(replies: Iterable[Any]) -> list[Group]:
         Group(
             description.group_id,
             tuple(
-                Bucket(tuple(_parsed(action) for action in bucket.actions))
+                Bucket(tuple(_parsed(action) for action in bucket.actions), bucket.weight)
                 if description.type == _ofp.OFPGT_SELECT
-                else Bucket((Foreign(str(bucket)),))
+                else Bucket((Foreign(str(bucket)),), bucket.weight)
                 for bucket in description.buckets
             ),
         )
