@@ -168,7 +168,9 @@ def actions_text(actions: tuple[Action, ...]) -> str:
 
 
 def group_text(group: Group) -> str:
-    buckets = "".join(f",bucket=weight:{bucket.weight},actions={actions_text(bucket.actions)}" for bucket in group.buckets)
+    buckets = "".join(
+        f",bucket=weight:{bucket.weight},actions={actions_text(bucket.actions)}" for bucket in group.buckets
+    )
     return f"group_id={group.id},type=select{buckets}"
 
 

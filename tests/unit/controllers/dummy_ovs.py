@@ -29,7 +29,8 @@ def vswitchd(folder: Path) -> Iterator[Path]:
         while not (folder / "db.sock").exists():
             assert servers[0].poll() is None, "ovsdb-server did not start"
         subprocess.run(["ovs-vsctl", f"--db={remote}", "--no-wait", "init"], env=environment, check=True)
-        servers.append(subprocess.Popen(["ovs-vswitchd", remote, "--enable-dummy=override"], **quiet))
+        log = f"--log-file={folder}/vswitchd.log"
+        servers.append(subprocess.Popen(["ovs-vswitchd", remote, "--enable-dummy=override", log], **quiet))
         yield folder
     finally:
         for server in reversed(servers):
