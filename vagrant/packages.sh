@@ -7,6 +7,9 @@ packages=(
     iproute2 ethtool tcpdump procps iputils-ping curl kmod
     haproxy                               # the peer of `make bench`
     python3-venv python3-dev gcc libc6-dev make
+    nodejs node-mysql                     # languages of functions/templates, and what Bookinfo's functions use
+    ruby ruby-webrick
+    openjdk-17-jdk-headless libgoogle-gson-java
     python-is-python3 sudo                # so that `sudo python -m testbed.run` works as it is printed
 )
 

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from testbed.errors import LabError
 from testbed.network.cgroups import Cgroups
 from testbed.network.mounts import CLONE_NEWNS, mount_secrets
 from testbed.network.namespace import in_thread, setns, unshare
+from testbed.platform.image_tools import PROGRAM_PATH
 
 INSTANCE_VARIABLE = "INSTANCE_ID"
 READY_VARIABLE = "READY_FD"
@@ -29,7 +29,6 @@ READY_VARIABLE = "READY_FD"
 _BECOME = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 125; shift; done; shift; exec "$@"'
 _BECOMING_S = 0.2
 """While a process becomes another program, its environment reads as empty for a moment."""
-_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class FunctionProcess:
 def _spawn(launch: Launch, late: list[Path], notify_fd: int) -> subprocess.Popen[bytes]:
     """The process: it writes its pid where that is wanted, then becomes the function."""
     environment = {
-        "PATH": _PATH,
+        "PATH": PROGRAM_PATH,
         "HOME": str(launch.folder),
         "LANG": "C.UTF-8",
         **launch.environment,

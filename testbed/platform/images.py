@@ -1,6 +1,7 @@
 """Images: a function's handler and its language's template, copied into one folder to run from.
 
-It stands for `faas-cli build` and the registry; nothing is compiled or downloaded. A build lies in
+It stands for `faas-cli build` and the registry; nothing is downloaded. Where the template has a build command
+it is run there (`image_tools`). A build lies in
 `.builds/<image>-<digest of its content>` and the image's name is a symbolic link to it, so that
 another build of the same image replaces it in one step while running instances keep theirs.
 """
@@ -12,24 +13,31 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from testbed.errors import EnvironmentProblem, StackError
 from testbed.model import Application, FunctionSpec
+from testbed.platform import image_tools
 
 _BUILDS = ".builds"
 
 
 @dataclass(frozen=True)
 class Template:
-    """A template.yml: `fprocess` is the command, run in the image's folder."""
+    """A template.yml: `fprocess` is the command, run in the image's folder, as `build` is once when it is made.
+
+    `needs`: programs and files of the machine -> the Debian package that has them.
+    """
 
     language: str
     fprocess: str
     handler_folder: str = "function"
+    build: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_template(folder: Path) -> Template:
@@ -45,8 +53,15 @@ def read_template(folder: Path) -> Template:
         raise StackError(
             f'{file} has no "fprocess"; give it the command that starts the function, e.g. python index.py'
         )
+    needs = data.get("needs") or {}
+    if not isinstance(needs, dict):
+        raise StackError(f'"needs" in {file} is no mapping; write lines such as "node: nodejs" under it')
     return Template(
-        str(data.get("language", folder.name)), data["fprocess"], str(data.get("handler_folder") or "function")
+        str(data.get("language", folder.name)),
+        data["fprocess"],
+        str(data.get("handler_folder") or "function"),
+        str(data.get("build") or ""),
+        {str(needed): str(package) for needed, package in needs.items()},
     )
 
 
@@ -89,6 +104,7 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
 
 def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> str:
     template = read_template(template_dir)
+    image_tools.check_needs(function.name, template.language, template.needs)
     name = folder_name(function.image)
     (images_dir / _BUILDS).mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=images_dir / _BUILDS))
@@ -99,6 +115,8 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> 
         shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
         target = images_dir / _BUILDS / f"{name}-{_digest(staging)}"
         if not target.exists():
+            if template.build:
+                image_tools.run_build(function.name, template.build, staging)
             staging.rename(target)
         _point(images_dir / name, target)
         return target.name

@@ -1,29 +1,53 @@
-"""Function servers of the python3-http template, each a real process on a loopback port."""
+"""Function servers of any template, each a real process on a loopback port."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from testbed.model import Application, FunctionSpec
+from testbed.platform import images
+from testbed.platform.image_tools import PROGRAM_PATH
+
 CHECKOUT = Path(__file__).resolve().parents[3]
-TEMPLATE = CHECKOUT / "functions" / "templates" / "python3-http"
+TEMPLATES = CHECKOUT / "functions" / "templates"
+HANDLER_FILES = {
+    "python3-http": "handler.py",
+    "node20": "handler.js",
+    "ruby": "handler.rb",
+    "java17": "src/main/java/com/openfaas/function/Handler.java",
+}
 CHAIN = CHECKOUT / "functions" / "chain"
 
 Answer = tuple[int, http.client.HTTPMessage, bytes]
 
 
+def build(folder: Path, handler: str | Path, language: str) -> Path:
+    """The image of a function, made in `folder` as deploying it does. `handler`: source text, or a folder."""
+    if isinstance(handler, str):
+        source = folder / "source"
+        file = source / HANDLER_FILES[language]
+        file.parent.mkdir(parents=True)
+        file.write_text(handler)
+        handler = source
+    function = FunctionSpec("f", language, str(handler), "f")
+    images.build(Application("a", (function,)), TEMPLATES, folder / "images")
+    return (folder / "images" / "f").resolve()
+
+
 class Server:
-    """A function server with `handler` (source text, or a folder); its output is `log`."""
+    """A function server with `handler` (source text, or a folder); its output is `log`.
+
+    `image`: one of `build`, where compiling for each server would take too long.
+    """
 
     def __init__(
         self,
@@ -31,13 +55,12 @@ class Server:
         handler: str | Path,
         environment: Mapping[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        *,
+        language: str = "python3-http",
+        image: Path | None = None,
     ) -> None:
-        shutil.copytree(TEMPLATE, folder)
-        if isinstance(handler, Path):
-            shutil.copytree(handler, folder / "function")
-        else:
-            (folder / "function").mkdir()
-            (folder / "function" / "handler.py").write_text(handler)
+        folder.mkdir(parents=True)
+        image = image or build(folder, handler, language)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -46,9 +69,9 @@ class Server:
         settings = {"port": str(self.port), "listen_address": "127.0.0.1", "FUNCTION_NAME": folder.name}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "index.py"],
-                cwd=folder,
-                env={"PATH": os.environ["PATH"], **settings, **(environment or {})},
+                shlex.split(images.read_template(image).fprocess),
+                cwd=image,
+                env={"PATH": PROGRAM_PATH, "LANG": "C.UTF-8", **settings, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,

@@ -1,0 +1,5 @@
+CREATE TABLE ratings (
+  ReviewID INT NOT NULL PRIMARY KEY,
+  Rating INT NOT NULL
+);
+INSERT INTO ratings VALUES (1, 5), (2, 4);

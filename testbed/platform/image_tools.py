@@ -1,0 +1,56 @@
+"""What a template needs of the machine, and the command that compiles a function when its image is built.
+
+`template.yml` says both. Nothing is downloaded: what a language needs comes from the distribution's packages.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.errors import EnvironmentProblem, StackError
+
+PROGRAM_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH of function processes, and of the commands that build their images."""
+BUILD_TIMEOUT_S = 300.0
+
+
+def check_needs(function: str, language: str, needs: Mapping[str, str]) -> None:
+    """Raise EnvironmentProblem for the first program (or file, by its absolute path) that is not installed.
+
+    `needs` maps each to the Debian package that has it.
+    """
+    for needed, package in needs.items():
+        if not (Path(needed).exists() if needed.startswith("/") else shutil.which(needed, path=PROGRAM_PATH)):
+            raise EnvironmentProblem(
+                f"function {function} is written for {language}, which needs {needed}; "
+                f"install the package {package} (make setup does)"
+            )
+
+
+def run_build(function: str, command: str, folder: Path) -> None:
+    """Run the template's build command in the image's folder; StackError with the compiler's first line."""
+    try:
+        done = subprocess.run(
+            ("/bin/sh", "-c", command),
+            cwd=folder,
+            env={"PATH": PROGRAM_PATH, "HOME": str(folder), "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise StackError(
+            f"function {function} does not compile within {BUILD_TIMEOUT_S:.0f} s; run its template's build command "
+            f"by hand: {command}"
+        ) from None
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        reason = lines[0] if lines else f"exit code {done.returncode}"
+        raise StackError(f"function {function} does not compile: {reason}; mend it and deploy again")
