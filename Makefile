@@ -43,8 +43,9 @@ docs-tests: setup
 kernel-tests: setup lab-kernel
 	$(PYTHON) -m pytest tests/kernel
 
+# MUTANTS="gateway --only unit", "--changed main", "--resume" and the like: see python -m tests.mutants --help
 mutants: setup
-	$(SUDO) $(PYTHON) -m tests.mutants
+	$(SUDO) $(PYTHON) -m tests.mutants $(MUTANTS)
 
 # BENCH="gateway --profile" and the like: see bench/__main__.py
 bench: setup
