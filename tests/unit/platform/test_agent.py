@@ -30,6 +30,7 @@ class World:
         self.diary: list[str] = []
         self.sandboxes: dict[str, dict[str, Any]] = {}
         self.ready = True
+        self.probes = 0
         self.away = False
         self.connections = 0
         self.broken = 0
@@ -95,7 +96,9 @@ class World:
     # probes
 
     def is_ready(self, netns: int, timeout_s: float) -> bool:
-        return self.ready
+        ready = self.ready
+        self.probes += 1
+        return ready
 
     def established_connections(self, netns: int) -> int:
         self.diary.append(f"connections {self.connections}")
@@ -290,13 +293,18 @@ def test_a_server_that_says_it_listens_is_probed_at_once(bench: Bench, monkeypat
     monkeypatch.setattr(agent_instance, "LAST_POLL_S", 60.0)
     bench.world.ready = False
     (bench.folder / "images" / "i" / "run.sh").write_text(
-        'while [ ! -e go ]; do sleep 0.01; done; eval "echo >&$READY_FD"; exec sleep 1000\n'
+        "while [ ! -e go ]; do sleep 0.01; done; echo > /dev/fd/$READY_FD; exec sleep 1000\n"
     )
+    told = threading.Event()
+    add_host = bench.world.add_host
+    monkeypatch.setattr(bench.world, "add_host", lambda *host: told.wait(30) and add_host(*host))
     bench.tell(bench.instance())
-    bench.pid()
+    told.set()  # only now, so that nothing the agent is told can wake the keeper later
+    until(lambda: bench.world.probes == 1, "the first probe finds it not ready; the next is due in a minute")
     bench.world.ready = True
     (bench.folder / "images" / "i" / "go").touch()
     bench.await_diary("one.t.1 Ready")
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]  # the same process all the time
 
 
 def test_an_instance_that_stops_answering_is_not_ready_until_it_answers(bench: Bench) -> None:
