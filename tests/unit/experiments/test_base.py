@@ -51,7 +51,8 @@ def fake(monkeypatch):
         monkeypatch.setitem(base.MODULES, "fake", "experiments.fake")
         monkeypatch.setattr(base.importlib, "import_module", lambda name: SimpleNamespace(EXPERIMENT=experiment))
         monkeypatch.setattr(manifest, "collect", lambda command_line, seed: {"seed": seed})
-        monkeypatch.setattr(base, "check_startable", lambda name, datapath: "userspace")  # needs root; labs' names differ
+        # It needs root, and that no lab of the experiment's name is running.
+        monkeypatch.setattr(base, "check_startable", lambda name, datapath: "userspace")
         return experiment
 
     return use
