@@ -19,12 +19,12 @@ BUILD_TIMEOUT_S = 300.0
 
 
 def check_needs(function: str, language: str, needs: Mapping[str, str]) -> None:
-    """Raise EnvironmentProblem for the first program (or file, by its absolute path) that is not installed.
+    """Raise EnvironmentProblem for the first program (or file, by an absolute pattern) that is not installed.
 
     `needs` maps each to the Debian package that has it.
     """
     for needed, package in needs.items():
-        if not (Path(needed).exists() if needed.startswith("/") else shutil.which(needed, path=PROGRAM_PATH)):
+        if not (any(Path("/").glob(needed[1:])) if needed.startswith("/") else shutil.which(needed, path=PROGRAM_PATH)):
             raise EnvironmentProblem(
                 f"function {function} is written for {language}, which needs {needed}; "
                 f"install the package {package} (make setup does)"

@@ -17,7 +17,7 @@ import pytest
 from function_rig import HANDLER_FILES, Server, build
 
 CONTRACT = Path(__file__).parent / "contract"
-LANGUAGES = ("python3-http", "node20")
+LANGUAGES = ("python3-http", "node20", "ruby")
 
 Make = Callable[..., Server]
 
