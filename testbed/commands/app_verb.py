@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from testbed.commands.app_common import cluster_of
+from testbed.commands.app_matrix import matrix_
 from testbed.commands.app_show import show
 from testbed.commands.common import json_option, lab_option, print_json, print_table
 from testbed.model import Application, ClusterState
@@ -21,10 +22,12 @@ def command() -> None:
     Examples:
       testbed app list
       testbed app show chain --svg chain.svg
+      sudo testbed app matrix chain --namespace tenant-a
     """
 
 
 command.add_command(show)
+command.add_command(matrix_)
 
 
 @command.command("list", context_settings={"help_option_names": ["-h", "--help"]})
