@@ -9,6 +9,7 @@ the guard in place as well, which would prove nothing.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
@@ -33,6 +34,11 @@ UNIT_TESTS = "tests/unit/"
 """Only these run beside each other; whatever starts a lab has the machine for itself."""
 PATIENCE_S = 300.0
 """How much longer than with its guard a test may take: a guard's absence may show in waits that run out."""
+INTERRUPTED_S = 60.0
+"""So long a test that is interrupted has to take its lab down."""
+GRACE_S = 5.0
+"""So long what a test leaves behind has to end by itself."""
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -151,11 +157,45 @@ def run_test(copy: Path, test: str, limit_s: float | None = None) -> TestRun:
         try:
             output, code = pytest.communicate(timeout=limit_s)[0], pytest.returncode
         except subprocess.TimeoutExpired:
-            pytest.send_signal(signal.SIGINT)  # and not SIGKILL: a test's fixtures take their lab down
-            output, code = pytest.communicate()[0], None
+            output, code = _end(pytest), None
     failed = re.search(r"^(?:FAILED|ERROR) (?:[^:\s]*/)?(.+?)(?: - |$)", output, re.MULTILINE)
     last = output.strip().splitlines()[-1:] or [""]
     return TestRun(code, failed.group(1) if failed else "", last[0], time.monotonic() - started_s)
+
+
+def _end(pytest: subprocess.Popen[str]) -> str:
+    """Interrupt pytest, so that fixtures take their labs down; its output."""
+    pytest.send_signal(signal.SIGINT)
+    try:
+        return pytest.communicate(timeout=INTERRUPTED_S)[0]
+    except subprocess.TimeoutExpired:
+        pytest.kill()
+        return pytest.communicate()[0]
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of what its descendants leave behind."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_children(grace_s: float = GRACE_S) -> int:
+    """End what a test left behind: without its guard it may leave a lab. How many processes had to be killed."""
+    deadline = time.monotonic() + grace_s
+    killed = 0
+    while children := _children():
+        late = time.monotonic() > deadline
+        for pid in children:
+            if late:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            os.waitpid(pid, 0 if late else os.WNOHANG)
+        time.sleep(0.05)
+    return killed
+
+
+def _children() -> list[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 def try_mutant(copy: Path, mutant: Mutant, limit_s: float) -> Outcome:
@@ -192,19 +232,24 @@ def groups_of(mutants: Iterable[Mutant]) -> list[list[Mutant]]:
 class Workshop:
     """Copies of the checkout, and mutants being tried on them."""
 
-    def __init__(self, folder: Path, names: Sequence[str], tell: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], tell: Callable[[Outcome], None], tidy: Callable[[], object]
+    ) -> None:
+        """`tell` is told each outcome, one at a time; `tidy` is called between tests where no other one runs."""
         self.folder = folder
         self.names = names
         self.tell = tell
-        """Told each outcome, one at a time."""
+        self.tidy = tidy
         self._copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         self._telling = threading.Lock()
         self._ended = threading.Event()
+        self._alone = False
 
     def try_all(self, mutants: Sequence[Mutant], jobs: int) -> None:
         """Try them, `jobs` groups at a time."""
         groups = groups_of(mutants)
         workers = min(jobs, len(groups))
+        self._alone = workers == 1
         while self._copies.qsize() < workers:
             self._copies.put(copy_checkout(self.names, self.folder / str(self._copies.qsize())))
         try:
@@ -214,6 +259,7 @@ class Workshop:
         finally:
             self._ended.set()
         self._ended.clear()
+        self.tidy()
 
     def _try_group(self, mutants: Sequence[Mutant]) -> None:
         """Try mutants that have their test in common, once that test was seen to pass with every guard in place."""
@@ -223,6 +269,8 @@ class Workshop:
             for mutant in mutants:
                 if intact.code == 0:
                     outcome = try_mutant(copy, mutant, 2 * intact.took_s + PATIENCE_S)
+                    if self._alone:
+                        self.tidy()
                 else:
                     failed = intact.failed or intact.last_words
                     outcome = Outcome(mutant, f"NOT DECIDED: its test fails with the guard in place ({failed})", "", 0)
@@ -294,7 +342,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = CHECKOUT / "build" / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
     report = Report(len(unit) + len(lab), record)
-    workshop = Workshop(folder, names, report.tell)
+    adopt_orphans()
+    workshop = Workshop(folder, names, report.tell, end_children)
     try:
         workshop.try_all(unit, max(1, options.jobs))
         workshop.try_all(lab, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests import mutants
 from tests.mutants import Mutant, Outcome, Record, Report
 
+ROOT = Path(__file__).resolve().parents[2]
 GUARDED = "def allowed(name):\n    return name == 'a'\n"
 TESTS = """from guarded import allowed
 def test_a(): assert allowed('a')
@@ -36,7 +39,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def outcome_of(checkout: Path, *tried: Mutant) -> list[Outcome]:
     told: list[Outcome] = []
     names = ["guarded.py", "tests/unit/test_it.py"]
-    mutants.Workshop(checkout / "build/mutant", names, told.append).try_all(tried, jobs=2)
+    mutants.Workshop(checkout / "build/mutant", names, told.append, lambda: None).try_all(tried, jobs=2)
     assert (checkout / "guarded.py").read_text() == GUARDED
     return told
 
@@ -90,6 +93,20 @@ def test_one_changed_byte_is_another_digest(checkout: Path) -> None:
     assert mutants.digest(checkout, ["guarded.py"]) == before
     (checkout / "guarded.py").write_text(GUARDED + " ")
     assert mutants.digest(checkout, ["guarded.py"]) != before
+
+
+def test_what_a_test_leaves_behind_is_ended() -> None:
+    script = """
+import os, subprocess, time
+from tests import mutants
+mutants.adopt_orphans()
+subprocess.run(["sh", "-c", "sleep 1000 & echo $!"])
+print(mutants.end_children(grace_s=0.1))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    pid, killed = run.stdout.split()
+    assert killed == "1"
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_the_summary_repeats_what_was_not_caught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
