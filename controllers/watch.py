@@ -26,6 +26,8 @@ class Watch:
         self._url = url.rstrip("/") + "/watch"
         self._deliver = deliver
         self._version: int | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy of the machine's is no way to the apiserver
 
     def run(self) -> None:
         """Follow the stream for ever."""
@@ -43,7 +45,8 @@ class Watch:
 
     def _events(self) -> Iterator[Mapping[str, Any]]:
         since = {} if self._version is None else {"since": str(self._version)}
-        with requests.get(self._url, params=since, stream=True, timeout=(CONNECT_TIMEOUT_S, SILENCE_S)) as response:
+        timeout_s = (CONNECT_TIMEOUT_S, SILENCE_S)
+        with self._session.get(self._url, params=since, stream=True, timeout=timeout_s) as response:
             response.raise_for_status()
             for line in response.iter_lines(chunk_size=None):
                 if line:

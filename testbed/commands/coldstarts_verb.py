@@ -11,6 +11,7 @@ from testbed.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform import coldstarts
 from testbed.platform.coldstarts import PHASES, ColdStart
+from testbed.platform.lab_http import get
 
 TIMEOUT_S = 5.0
 
@@ -59,7 +60,7 @@ def _ms(value: float | None) -> str:
 
 def _get(url: str) -> list[dict[str, object]]:
     try:
-        answer = requests.get(url, timeout=TIMEOUT_S)
+        answer = get(url, TIMEOUT_S)
         answer.raise_for_status()
     except requests.RequestException as error:
         raise PlatformError(f"{url} does not answer ({type(error).__name__}); see `testbed status`") from error

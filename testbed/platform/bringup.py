@@ -12,6 +12,7 @@ from testbed import addressing
 from testbed.errors import LabError
 from testbed.network.lab import Lab
 from testbed.network.namespace import call_within
+from testbed.platform.lab_http import get
 
 ANSWER_TIMEOUT_S = 120.0
 
@@ -68,7 +69,7 @@ def _silent_scaler() -> str | None:
 
 def _get(url: str) -> requests.Response | None:
     try:
-        answer = requests.get(url, timeout=2)
+        answer = get(url, timeout_s=2)
     except requests.RequestException:
         return None
     return answer if answer.ok else None

@@ -24,6 +24,7 @@ from testbed.network.client import LabClient
 from testbed.platform.chaos_load import Flood, Requests
 from testbed.platform.client import Platform
 from testbed.platform.faults import Fault, Target, TargetKind
+from testbed.platform.lab_http import get
 
 POLL_S = 0.02
 RECOVERY_S = 60.0
@@ -253,6 +254,6 @@ def _asked(question: Callable[[], Any]) -> Any:
 
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url, timeout=ANSWER_S).status_code == 200
+        return get(url, ANSWER_S).status_code == 200
     except requests.RequestException:
         return False

@@ -15,6 +15,7 @@ import requests
 
 from testbed import addressing
 from testbed.errors import PlatformError, UsageError
+from testbed.platform.lab_http import get
 from testbed.platform.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
 
 METRICS_TIMEOUT_S = 5.0
@@ -119,10 +120,8 @@ def invocations(function: str) -> int | None:
 def gateway_metrics() -> str | None:
     """The text of the gateway's own metrics; None while it does not answer."""
     url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
-    session = requests.Session()
-    session.trust_env = False  # a proxy of the machine's is no way into the lab
     try:
-        return session.get(url, timeout=METRICS_TIMEOUT_S).text
+        return get(url, METRICS_TIMEOUT_S).text
     except requests.RequestException:
         return None
 
