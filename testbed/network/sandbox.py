@@ -82,8 +82,17 @@ class Sandbox(Host):
         """In the new namespace: the process that holds it, its parameters and its link."""
         late = self._cgroups.enter(GROUP)
         holder = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
-        for file in late:
-            file.write_text(str(holder.pid))
+        try:
+            for file in late:
+                file.write_text(str(holder.pid))
+            self._configure()
+        except (OSError, LabError):  # nobody else knows this process yet
+            holder.kill()
+            holder.wait()
+            raise
+        return holder
+
+    def _configure(self) -> None:
         sysctls = HOST_SYSCTLS | (USERSPACE_SYSCTLS if self._datapath == USERSPACE else {})
         for name, value in sysctls.items():
             set_sysctl(name, value)
@@ -91,7 +100,6 @@ class Sandbox(Host):
         make_veth("eth0", self.spare, self._node_netns)
         if self._datapath == USERSPACE:
             transmit_checksums_off("eth0")
-        return holder
 
     def name_and_address(self, name: str, eip: str) -> None:
         """Make it the host of this name and eIP: all that is left to do before its port joins the bridge."""
@@ -203,8 +211,11 @@ class SandboxPool:
                 time.sleep(QUIET_S - quiet_for_s)
                 continue
             node = min(self._prepared, key=lambda node: len(self._prepared[node]))
-            if len(self._prepared[node]) >= PREPARED_PER_NODE:
-                self._taken.clear()
+            with self._lock:  # or one that is taken right now would not be replaced
+                full = len(self._prepared[node]) >= PREPARED_PER_NODE
+                if full:
+                    self._taken.clear()
+            if full:
                 continue
             try:
                 sandbox = self._make(node)

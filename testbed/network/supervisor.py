@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import UsageError
+from testbed.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 
 FIRST_PAUSE_S = 0.05
@@ -76,9 +76,13 @@ class Supervised:
         while True:
             started = time.monotonic()
             group = self.spec.group or f"components/{self.spec.name}"
-            self.process = self._cgroups.spawn(group, self._start)
+            try:
+                self.process = self._cgroups.spawn(group, self._start)
+            except (OSError, LabError) as error:  # no memory, no room for its log: later there may be
+                print(f"{self.spec.name} could not be started: {error}", flush=True)
             self._started.set()
-            self.process.wait()
+            if self.process is not None:
+                self.process.wait()
             self.restarts += 1
             lived_s = time.monotonic() - started
             pause_s = FIRST_PAUSE_S if lived_s > HEALTHY_AFTER_S else min(pause_s * 2, LONGEST_PAUSE_S)
