@@ -25,8 +25,9 @@ log = logging.getLogger("agent")
 
 PROBE_INTERVAL_S = 2.0
 PROBE_TIMEOUT_S = 1.0
-"""As OpenFaaS sets them. Each probe costs an instance about a millisecond, which a measurement would notice if it
-came more often; a process that ends is seen at once, without a probe."""
+FAILURE_THRESHOLD = 3
+"""As OpenFaaS sets them: so many failed probes in a row make an instance not ready. Each probe costs an instance about
+a millisecond, which a measurement would notice if it came more often; a process that ends is seen without a probe."""
 FIRST_POLL_S, LAST_POLL_S = 0.01, 0.2
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 30.0
 HEALTHY_AFTER_S = 60.0
@@ -164,21 +165,23 @@ class InstanceKeeper(threading.Thread):
     def _supervise(self, process: FunctionProcess) -> None:
         """Probe, at first often, until the process ends or the instance leaves."""
         assert self._netns is not None
-        was_ready = False
+        failures = 0
         while not self._leaving() and not process.ended():
             ready = is_ready(self._netns, PROBE_TIMEOUT_S)
             if process.ended() or self._leaving():
                 return
             if ready:
+                failures = 0
                 self._timings.setdefault("ready_ns", time.monotonic_ns())
                 self._report(Phase.READY)
-            elif was_ready or self._reported is Phase.READY:
-                log.warning("%s does not answer its readiness probe", self.name)
-                self._report(Phase.NOT_READY, "Unhealthy: it does not answer its readiness probe")
-            was_ready = ready
+            elif self._reported is Phase.READY:
+                failures += 1
+                log.warning("%s does not answer its readiness probe (%d in a row)", self.name, failures)
+                if failures >= FAILURE_THRESHOLD:
+                    self._report(Phase.NOT_READY, "Unhealthy: it does not answer its readiness probe")
             age_s = time.monotonic() - process.started_s
-            interval_s = PROBE_INTERVAL_S if ready else min(max(FIRST_POLL_S, (age_s - 0.5) / 20), LAST_POLL_S)
-            self._sleep(interval_s, process)
+            often_s = min(max(FIRST_POLL_S, (age_s - 0.5) / 20), LAST_POLL_S)
+            self._sleep(PROBE_INTERVAL_S if self._reported is Phase.READY else often_s, process)
 
     # Leaving
 
@@ -225,7 +228,7 @@ class InstanceKeeper(threading.Thread):
             try:
                 action()
                 return
-            except TestbedError as error:
+            except (TestbedError, OSError) as error:
                 log.warning("%s: %s", self.name, error)
                 time.sleep(RETRY_S)
 

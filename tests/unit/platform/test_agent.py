@@ -31,6 +31,7 @@ class World:
         self.sandboxes: dict[str, dict[str, Any]] = {}
         self.ready = True
         self.probes = 0
+        self.failing_probes = 0
         self.away = False
         self.connections = 0
         self.broken = 0
@@ -96,7 +97,8 @@ class World:
     # probes
 
     def is_ready(self, netns: int, timeout_s: float) -> bool:
-        ready = self.ready
+        ready = self.ready and not self.failing_probes
+        self.failing_probes = max(0, self.failing_probes - 1)
         self.probes += 1
         return ready
 
@@ -316,6 +318,16 @@ def test_an_instance_that_stops_answering_is_not_ready_until_it_answers(bench: B
     bench.world.ready = True
     until(lambda: bench.world.diary.count("one.t.1 Ready") == 2, "it is ready again")
     assert bench.pid() == pid
+
+
+def test_two_probes_that_fail_take_no_instance_out(bench: Bench) -> None:
+    bench.tell(bench.instance())
+    bench.await_diary("one.t.1 Ready")
+    bench.world.failing_probes = agent_instance.FAILURE_THRESHOLD - 1
+    until(lambda: not bench.world.failing_probes, "both were made")
+    after = bench.world.probes + 1
+    until(lambda: bench.world.probes > after, "it answers again")
+    assert bench.world.diary == ["add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]
 
 
 def test_back_off_doubles_up_to_its_limit_and_is_never_zero(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
