@@ -11,6 +11,7 @@ setup(
     package_data={"experiments.report": ["*.jinja"]},
     install_requires=[
         "aiohttp",
+        "aiosmtpd",
         "click",
         "eventlet",
         "hdrhistogram",
@@ -21,6 +22,7 @@ setup(
         "numpy",
         "pandas",
         "prometheus-client",
+        "pymysql",
         "pyyaml",
         "requests",
         "rich",

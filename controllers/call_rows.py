@@ -44,9 +44,9 @@ PUNTS_PER_S, PUNTS_AT_ONCE = 200, 256
 second and still answers the switches; above that, everybody's changes wait."""
 
 
-def to_service(vip: str, **fields: int | tuple[int, int]) -> Match:
+def to_service(vip: str, port: int, **fields: int | tuple[int, int]) -> Match:
     """Packets for a service's vIP and port."""
-    return match(eth_type=ETH_IPV4, ip_proto=IP_TCP, ipv4_dst=vip, tcp_dst=addressing.FUNCTION_PORT, **fields)
+    return match(eth_type=ETH_IPV4, ip_proto=IP_TCP, ipv4_dst=vip, tcp_dst=port, **fields)
 
 
 def _row(
@@ -55,15 +55,15 @@ def _row(
     return Row(table.number, int(priority), fields, actions, p.cookie(category, p.call_object(*call)))
 
 
-def call_row(call: Call) -> Row:
-    """One row a call, on every node where the caller has a port."""
+def call_row(call: Call, port: int = addressing.FUNCTION_PORT) -> Row:
+    """One row a call, on every node where the caller has a port; `port` is the callee's."""
     caller, callee = call
-    allowed = to_service(addressing.vip(callee), reg1=caller)
+    allowed = to_service(addressing.vip(callee), port, reg1=caller)
     onward = (Goto(p.SERVICE_LB.number),)
     return _row(p.DAG_POLICY, p.Priority.NORMAL, allowed, onward, p.Category.POLICY, call)
 
 
-def hold_row(call: Call, tenant: int) -> Row:
+def hold_row(call: Call, tenant: int, port: int = addressing.FUNCTION_PORT) -> Row:
     """Punts the call's first packets where they were marked. It stays as long as the call does.
 
     If it came and went with the callee's instances, packets that a cached flow has punted would be booked
@@ -71,7 +71,7 @@ def hold_row(call: Call, tenant: int) -> Row:
     """
     caller, callee = call
     fields = {p.REG_WORKLOAD.name: caller, p.REG_HOLD.name: p.HELD}
-    marked = to_service(addressing.vip(callee), **fields)
+    marked = to_service(addressing.vip(callee), port, **fields)
     return _row(p.DAG_POLICY, p.Priority.HOLD, marked, (UseMeter(tenant), Punt()), p.Category.HOLD, call)
 
 
@@ -85,11 +85,16 @@ def tracked(node: int) -> Ct:
 
 
 def policy_rows(
-    node: int, call: Call, rules: Rules, callers: Iterable[Port], capture_ports: Iterable[str]
+    node: int,
+    call: Call,
+    rules: Rules,
+    callers: Iterable[Port],
+    capture_ports: Iterable[str],
+    port: int = addressing.FUNCTION_PORT,
 ) -> Iterator[Row]:
     """What the policies add. `callers`: the caller's ports on this node; `capture_ports`: where copies go."""
     caller, callee = call
-    begun = to_service(addressing.vip(callee), reg1=caller)
+    begun = to_service(addressing.vip(callee), port, reg1=caller)
     if rules.allowed:
         onward = (Goto(p.SERVICE_LB.number),)
         yield _row(p.DAG_POLICY, p.Priority.POLICY, begun, onward, p.Category.ALLOW, call)
@@ -97,15 +102,15 @@ def policy_rows(
         yield _row(p.DAG_POLICY, p.Priority.POLICY_DENY, begun, (), p.Category.DENY, call)
         return
     if rules.connection_meter is not None:
-        first = to_service(addressing.vip(callee), reg0=int(p.Source.LOCAL), reg1=caller, tcp_flags=_FIRST)
+        first = to_service(addressing.vip(callee), port, reg0=int(p.Source.LOCAL), reg1=caller, tcp_flags=_FIRST)
         metered = (UseMeter(rules.connection_meter), tracked(node))
         yield _row(p.CONNTRACK_ZONE, p.Priority.POLICY, first, metered, p.Category.LIMIT, call)
     copies = tuple(OutputPort(port) for port in capture_ports)
     meter = () if rules.packet_meter is None else (UseMeter(rules.packet_meter),)
     if copies or meter:
-        for port in callers:
+        for own in callers:
             actions = (*meter, *copies, OutputRegister(p.REG_PORT.name))
-            fields = _packets_of(port.eip, addressing.vip(callee))
+            fields = _packets_of(own.eip, addressing.vip(callee))
             yield _row(p.OUTPUT, p.Priority.POLICY_PACKETS, fields, actions, p.Category.PACKETS, call)
 
 
@@ -127,23 +132,23 @@ def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
     cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
     mark = SetField(p.REG_HOLD.name, p.HELD)
     late = (UseMeter(workload.tenant), Punt())
-    local = to_service(workload.vip, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
+    local = to_service(workload.vip, workload.port, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
     return (
         Row(p.CONNTRACK_ZONE.number, int(p.Priority.HOLD), local, (mark, tracked(node)), cookie),
-        Row(p.SERVICE_LB.number, int(p.Priority.NORMAL), to_service(workload.vip), late, cookie),
+        Row(p.SERVICE_LB.number, int(p.Priority.NORMAL), to_service(workload.vip, workload.port), late, cookie),
     )
 
 
 def _admitted(node: int, workload: Workload, endpoint: Endpoint) -> Ct:
     """Give the connection to an endpoint."""
-    destination = Nat(endpoint.eip, addressing.FUNCTION_PORT)
+    destination = Nat(endpoint.eip, workload.port)
     mark = p.CT_COMMITTED | workload.id
     return Ct(p.zone(node), p.L3_FORWARD.number, commit=True, nat=destination, mark=mark)
 
 
 def service(node: int, workload: Workload) -> tuple[tuple[Row, ...], Group | None]:
     """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls."""
-    fields = to_service(workload.vip)
+    fields = to_service(workload.vip, workload.port)
     if not workload.endpoints:
         return _without_instance(node, workload), None
     choices = [_admitted(node, workload, endpoint) for endpoint in workload.endpoints]

@@ -344,14 +344,15 @@ class Generator:
         if node not in self._local.get(call[0], ()):
             return ()
         rules = self.policies.rules.get(call)
-        rows = [call_row(call)] if self._in_call_graph(*call) else []
         caller, callee = (self.index.workloads.get(id_) for id_ in call)
+        port = callee.port if callee else addressing.FUNCTION_PORT
+        rows = [call_row(call, port)] if self._in_call_graph(*call) else []
         if (rows or (rules and rules.allowed)) and callee is not None and callee.tenant:  # hosts are always there
             # A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace.
-            rows.append(hold_row(call, (caller.tenant if caller else 0) or callee.tenant))
+            rows.append(hold_row(call, (caller.tenant if caller else 0) or callee.tenant, port))
         if rules is not None:
-            callers = [port for port in self.index.ports_of(call[0]) if port.node == node]
-            rows += policy_rows(node, call, rules, callers, self._capture_ports(node, rules.captures))
+            callers = [own for own in self.index.ports_of(call[0]) if own.node == node]
+            rows += policy_rows(node, call, rules, callers, self._capture_ports(node, rules.captures), port)
         return tuple(rows)
 
     def _capture_ports(self, node: int, captures: Iterable[str]) -> list[str]:

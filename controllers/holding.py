@@ -17,7 +17,7 @@ import requests
 from controllers import pipeline as p
 from controllers import sdn
 from controllers.channel import Channel
-from controllers.hold import Activate, Effect, Holds, Punt, Release, Reset, Standing
+from controllers.hold import ACCEPTED, Activate, Effect, Holds, Punt, Release, Reset, Standing
 from controllers.reconcile import Change, DeleteGroup, PutGroup
 from controllers.rows import OutputPort, PacketOut, Resubmit, SetField
 from controllers.switches import Fleet
@@ -142,6 +142,9 @@ class Holding:
     def _activate(self, callee: int) -> None:
         workload = self._workloads.get(callee)
         if workload is None:
+            return
+        if not workload.scaled:  # a store comes back by itself, or its callers get a reset in time
+            self._perform(self.holds.answered(callee, ACCEPTED, monotonic()))
             return
         status: int | None = None
         try:

@@ -15,7 +15,7 @@ from testbed import addressing
 from testbed.model import ClusterState, Function, Host, Instance, Phase, Role, Route
 
 Call = tuple[int, int]
-"""(caller's workload id, callee's workload id); the port is always addressing.FUNCTION_PORT over TCP."""
+"""(caller's workload id, callee's workload id); the port is the callee's, over TCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Workload:
     """A function or host, callable or not. Endpoints are the ready ones, ordered by eIP.
 
     `tenant` stands for the function's namespace: the lowest id of the functions in it. Hosts have 0.
+    `port` is where it is called. Not `scaled`: a store, for which nobody need ask the scaler.
     """
 
     id: int
@@ -39,6 +40,8 @@ class Workload:
     vip: str
     endpoints: tuple[Endpoint, ...] = ()
     tenant: int = 0
+    port: int = addressing.FUNCTION_PORT
+    scaled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Intents:
                     "id": w.id,
                     "name": w.name,
                     "vip": w.vip,
+                    "port": w.port,
                     "endpoints": [{"name": e.name, "node": e.node, "eip": e.eip} for e in w.endpoints],
                 }
                 for w in sorted(self.workloads.values(), key=lambda w: w.id)
@@ -108,9 +112,16 @@ def function_calls(state: ClusterState, function: Function) -> Iterator[Call]:
     """The calls that exist because of this function: those it makes, and the gateway's to it.
 
     On the direct route a function reaches what its `calls` name in its own namespace, and the gateway
-    reaches ingress functions only. On the gateway route both go through the gateway, and a function
-    reaches nothing else.
+    reaches ingress functions only. On the gateway route both go through the gateway. On either, a function
+    reaches the stores that it names in its own namespace, and nothing else. A store calls nobody, and
+    only its owners call it.
     """
+    if function.store:
+        return
+    for name in function.stores:
+        store = state.functions.get(f"{name}.{function.namespace}")
+        if store is not None and store.store:
+            yield function.id, store.id
     gateways = [host.id for host in state.hosts.values() if host.role is Role.GATEWAY]
     if state.route(function.namespace) is Route.GATEWAY:
         for gateway in gateways:
@@ -122,7 +133,7 @@ def function_calls(state: ClusterState, function: Function) -> Iterator[Call]:
             yield gateway, function.id
     for name in function.calls:
         callee = state.functions.get(f"{name}.{function.namespace}")
-        if callee is not None and callee.id != function.id:
+        if callee is not None and callee.id != function.id and not callee.store:
             yield function.id, callee.id
 
 
@@ -134,7 +145,7 @@ def function_workload(function: Function, instances: Iterable[Instance], tenant:
     """Only READY instances receive new calls."""
     ready = sorted((i for i in instances if i.phase is Phase.READY), key=lambda i: i.eip)
     endpoints = tuple(Endpoint(i.id, i.node, i.eip) for i in ready)
-    return Workload(function.id, function.full_name, function.vip, endpoints, tenant)
+    return Workload(function.id, function.full_name, function.vip, endpoints, tenant, function.port, not function.store)
 
 
 def intents(state: ClusterState) -> Intents:
@@ -193,9 +204,10 @@ class IntentIndex:
         return owner.id if owner else None
 
     def functions_of(self, namespace: str) -> list[int]:
-        """The ids of a namespace's functions."""
+        """The ids of a namespace's functions; its stores are none."""
         known = self.state.functions
-        return sorted(known[name].id for name in self._names.get(namespace, ()) if name in known)
+        names = self._names.get(namespace, ())
+        return sorted(known[name].id for name in names if name in known and not known[name].store)
 
     def ports_of(self, workload_id: int) -> list[Port]:
         """All ports of a workload, of instances in every phase."""
@@ -264,7 +276,7 @@ class IntentIndex:
             self._ids[name] = function.id
             self._names.setdefault(function.namespace, set()).add(name)
             self._set_workload(function.id, self._workload(function), touched)
-            for callee in function.calls:
+            for callee in (*function.calls, *function.stores):
                 self._callers.setdefault(f"{callee}.{function.namespace}", set()).add(name)
         for instance in instances.values():
             self._set_port(instance, function, touched)

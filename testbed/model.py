@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from testbed.addressing import FUNCTION_PORT
+
 
 class Route(str, Enum):
     """How a namespace's calls travel."""
@@ -42,7 +44,8 @@ class FunctionSpec:
 
     `calls` are names of functions of the same application; `handler` is a folder; `fprocess`
     replaces the template's command where it is not "". `limits` and `requests` are Kubernetes
-    quantities by "memory" and "cpu" (see `quantities`); `secrets` are names, never values.
+    quantities by "memory" and "cpu" (see `quantities`); `secrets` are names, never values. `stores` are
+    names of the stores that it may reach (see `testbed.stores`).
     """
 
     name: str
@@ -60,14 +63,21 @@ class FunctionSpec:
     requests: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     read_only_root_filesystem: bool = False
+    stores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Application:
-    """A stack.yaml: its functions in file order. The call graph is acyclic."""
+    """A stack.yaml: its functions in file order. The call graph is acyclic.
+
+    `copied` are folders that are copied into every function's handler folder when images are built, by where they
+    come to lie in it; `scripts` are by store what is put into it when it is made.
+    """
 
     name: str
     functions: tuple[FunctionSpec, ...]
+    copied: Mapping[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
 
     def function(self, name: str) -> FunctionSpec:
         return next(function for function in self.functions if function.name == name)
@@ -75,6 +85,10 @@ class Application:
     def calls(self) -> tuple[tuple[str, str], ...]:
         """Every edge (caller, callee) of the call graph, in file order."""
         return tuple((function.name, callee) for function in self.functions for callee in function.calls)
+
+    def stores(self) -> tuple[str, ...]:
+        """Every store that one of its functions names, once."""
+        return tuple(dict.fromkeys(store for function in self.functions for store in function.stores))
 
 
 @dataclass(frozen=True)
@@ -98,10 +112,11 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Function:
-    """A deployed function. `id` and `vip` stay the same until it is removed.
+    """A deployed function, or (`store`) a data store or mail server. `id` and `vip` stay the same until it is removed.
 
     `revision` counts the changes that running instances must be replaced for. `secrets` are the names of
-    those it reads; `limits` as in `FunctionSpec`.
+    those it reads; `limits` as in `FunctionSpec`. `port` is the TCP port that it is called at; `stores` are
+    the stores of its own namespace that it may reach.
     """
 
     namespace: str
@@ -118,6 +133,9 @@ class Function:
     revision: int = 1
     secrets: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
+    port: int = FUNCTION_PORT
+    store: bool = False
+    stores: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -140,11 +158,15 @@ class Function:
             "revision": self.revision,
             "secrets": list(self.secrets),
             "limits": dict(self.limits),
+            "port": self.port,
+            "store": self.store,
+            "stores": list(self.stores),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Function:
-        return cls(**{**data, "calls": tuple(data["calls"]), "secrets": tuple(data.get("secrets", ()))})
+        lists = {key: tuple(data.get(key, ())) for key in ("calls", "secrets", "stores")}
+        return cls(**{**data, **lists})
 
 
 @dataclass(frozen=True)
@@ -218,6 +240,11 @@ class ClusterState:
     def route(self, namespace: str) -> Route:
         deployment = self.deployments.get(namespace)
         return deployment.route if deployment else Route.GATEWAY
+
+    def without_stores(self) -> ClusterState:
+        """The state as those see it who invoke or scale functions."""
+        functions = {name: one for name, one in self.functions.items() if not one.store}
+        return self if len(functions) == len(self.functions) else replace(self, functions=functions)
 
     def apply(self, event: Mapping[str, Any]) -> ClusterState:
         """The state after one event of the apiserver's watch stream (see `WATCH_KINDS`).

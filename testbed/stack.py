@@ -15,20 +15,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import yaml
 
-from testbed import callees, scaling_annotations, stack_keys
+from testbed import callees, scaling_annotations, stack_keys, stores
 from testbed.errors import StackError, UsageError
 from testbed.model import Application, FunctionSpec
 from testbed.scaling import PRESETS
+from testbed.stack_surroundings import Disk, Surroundings
 from testbed.yamlnodes import Scalar, YamlReader
 
 INGRESS_ANNOTATION = "directfaas/ingress"
 CALLS_ANNOTATION = "directfaas/calls"
 NODE_ANNOTATION = "directfaas/node"
-_ANNOTATIONS = (INGRESS_ANNOTATION, CALLS_ANNOTATION, NODE_ANNOTATION)
+_ANNOTATIONS = (INGRESS_ANNOTATION, CALLS_ANNOTATION, NODE_ANNOTATION, stores.STORES_ANNOTATION)
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _TOP_KEYS = ("version", "provider", "functions", "configuration")
@@ -39,21 +39,6 @@ _FUNCTION_KEYS = (
 )
 
 DEFAULT_TEMPLATES = Path(__file__).resolve().parent.parent / "functions" / "templates"
-
-
-class Surroundings(Protocol):
-    """What a stack.yaml refers to. Paths are relative to its folder."""
-
-    def is_folder(self, path: str) -> bool: ...
-
-    def files(self, path: str) -> Sequence[str]:
-        """The names of the files directly in a folder."""
-
-    def read(self, path: str) -> str | None:
-        """A file's text, None when there is no such file."""
-
-    def languages(self) -> Mapping[str, Sequence[str]]:
-        """The languages there are templates for -> files that a handler's folder must have."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +64,10 @@ def load(path: Path, variables: Mapping[str, str] | None = None, templates: Path
         raise StackError(f"{path} cannot be read ({reason}); name a stack.yaml") from None
     folder = path.resolve().parent
     values = os.environ if variables is None else variables
-    application = parse(text, values, _Disk(folder, templates), file=str(path), name=folder.name)
+    application = parse(text, values, Disk(folder, templates), file=str(path), name=folder.name)
     absolute = [replace(spec, handler=str(folder / spec.handler)) for spec in application.functions]
-    return replace(application, functions=tuple(absolute))
+    copied = {place: str(folder / path) for place, path in application.copied.items()}
+    return replace(application, functions=tuple(absolute), copied=copied)
 
 
 def parse(
@@ -109,7 +95,10 @@ def parse(
         reader.fail(
             key, f'no function may be invoked from outside; give one the annotation {INGRESS_ANNOTATION}: "true"'
         )
-    return Application(name, tuple(one.spec for one in functions))
+    copied = stack_keys.copied(reader, top["configuration"][1], surroundings) if "configuration" in top else ()
+    application = Application(name, tuple(one.spec for one in functions), {path: path for path in copied})
+    scripts = {store: surroundings.read(stores.script_name(store)) for store in application.stores()}
+    return replace(application, scripts={store: text for store, text in scripts.items() if text})
 
 
 def select(application: Application, pattern: str) -> tuple[Application, tuple[str, ...]]:
@@ -166,31 +155,6 @@ def find_cycle(calls: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return ()
 
 
-class _Disk:
-    """The `Surroundings` of a real file."""
-
-    def __init__(self, folder: Path, templates: Path) -> None:
-        self._folder = folder
-        self._templates = templates
-
-    def is_folder(self, path: str) -> bool:
-        return (self._folder / path).is_dir()
-
-    def files(self, path: str) -> Sequence[str]:
-        return sorted(entry.name for entry in (self._folder / path).iterdir() if entry.is_file())
-
-    def read(self, path: str) -> str | None:
-        file = self._folder / path
-        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-
-    def languages(self) -> Mapping[str, Sequence[str]]:
-        """A template's own sample handler (function/handler.*) tells which file a handler's folder must have."""
-        return {
-            template.parent.name: sorted(file.name for file in template.parent.glob("function/[hH]andler.*"))
-            for template in sorted(self._templates.glob("*/template.yml"))
-        }
-
-
 def _check_head(reader: YamlReader, root: yaml.Node, top: Mapping[str, tuple[yaml.Node, yaml.Node]]) -> None:
     version = reader.scalar(top["version"][1], "version") if "version" in top else Scalar("1.0", root)
     if version.text != "1.0":
@@ -223,6 +187,8 @@ def _function(
             f'"{name}" cannot name a function; use at most 63 lower-case letters, digits and "-", a letter or digit at '
             "both ends",
         )
+    if name in stores.KINDS:
+        reader.fail(name_node, f"{name} is the name of a store; give the function another")
     keys = reader.mapping(node, f"function {name}")
     _check_keys(reader, keys, _FUNCTION_KEYS, f"function {name}")
     needed = {"lang": "python3-http", "handler": f"./{name}", "image": f"{name}:latest"}
@@ -255,6 +221,7 @@ def _function(
         requests=runs_with.requests,
         constraints=runs_with.constraints,
         read_only_root_filesystem=runs_with.read_only_root_filesystem,
+        stores=stores.parse_stores({key: value.text for key, value in annotations.items()}),
     )
     calls_node = annotations[CALLS_ANNOTATION].node if CALLS_ANNOTATION in annotations else name_node
     return _Read(spec, name_node, calls_node, environment)
@@ -324,6 +291,12 @@ def _check_annotations(reader: YamlReader, name: str, annotations: Mapping[str, 
         reader.fail(
             ingress.node, f'function {name}: {INGRESS_ANNOTATION} is "{ingress.text}"; it must be "true" or "false"'
         )
+    owned = annotations.get(stores.STORES_ANNOTATION)
+    if owned:
+        try:
+            stores.check(name, stores.parse_stores({stores.STORES_ANNOTATION: owned.text}))
+        except UsageError as error:
+            reader.fail(owned.node, str(error))
     node = annotations.get(NODE_ANNOTATION)
     if node and not re.fullmatch(r"\s*node\d+\s*(,\s*node\d+\s*)*", node.text):
         reader.fail(node.node, f'function {name}: {NODE_ANNOTATION} is "{node.text}"; write e.g. node2 or node2,node3')

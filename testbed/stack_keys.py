@@ -1,10 +1,11 @@
-"""The keys of a stack.yaml's function that say what it runs with: secrets, limits, requests, constraints. Pure.
+"""The keys of a stack.yaml's function that say what it runs with: secrets, limits, requests, constraints; and copies.
 
-Each mistake is named by file and line. `stack` reads the rest of the file.
+Each mistake is named by file and line. `stack` reads the rest of the file. Pure.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import yaml
 
 from testbed import quantities
 from testbed.errors import UsageError
+from testbed.stack_surroundings import Surroundings
 from testbed.yamlnodes import YamlReader
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -44,6 +46,19 @@ def read(reader: YamlReader, name: str, keys: Keys) -> RunKeys:
         _constraints(reader, name, keys),
         _read_only(reader, name, keys),
     )
+
+
+def copied(reader: YamlReader, configuration: yaml.Node, surroundings: Surroundings) -> tuple[str, ...]:
+    """The folders under `copy` of a stack.yaml's configuration, each inside the file's own; else StackError."""
+    keys = reader.mapping(configuration, "configuration")
+    found = reader.items(keys["copy"][1], "copy of the configuration") if "copy" in keys else []
+    paths = {posixpath.normpath(one.text): one for one in found}
+    for path, one in paths.items():
+        if path in (".", "..") or path.startswith(("../", "/")):
+            reader.fail(one.node, f"{one.text} is not a folder under this file's own; copy one that is")
+        if not surroundings.is_folder(path):
+            reader.fail(one.node, f"the folder {one.text} to copy is missing; make it or mend the path")
+    return tuple(paths)
 
 
 def is_secret_name(name: str) -> bool:

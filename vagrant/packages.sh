@@ -6,6 +6,7 @@ packages=(
     mininet openvswitch-switch            # hosts, links and switches
     iproute2 ethtool tcpdump procps iputils-ping curl kmod
     haproxy                               # the peer of `make bench`
+    mariadb-server                        # data stores; a lab starts its own, on its own data
     python3-venv python3-dev gcc libc6-dev make
     nodejs node-mysql                     # languages of functions/templates, and what Bookinfo's functions use
     ruby ruby-webrick
@@ -32,7 +33,8 @@ fi
 echo "setup: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update --quiet=2
-# Each node of a lab runs its own Open vSwitch; the machine's own service is not started on our account.
+# Each node of a lab runs its own Open vSwitch, and each data store its own MariaDB; the machine's own services are not
+# started on our account.
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d.testbed
 if [ ! -e /usr/sbin/policy-rc.d ]; then
     mv /usr/sbin/policy-rc.d.testbed /usr/sbin/policy-rc.d

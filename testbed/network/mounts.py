@@ -14,6 +14,7 @@ from pathlib import Path
 from testbed.errors import LabError
 
 SECRETS_FOLDER = Path("/var/openfaas/secrets")
+HOSTS_FILE = Path("/etc/hosts")
 CLONE_NEWNS = 0x20000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC = 1, 2, 4, 8, 32, 4096, 8192, 16384
 _SECRETS_OPTIONS = "mode=0755,size=8m"
@@ -58,6 +59,14 @@ def provide_folder(folder: Path, scratch: Path) -> None:
         bind(entry, place)
     (scratch / folder.relative_to(ancestor)).mkdir(parents=True)
     mount(scratch, ancestor, flags=_MOVE)
+
+
+def mount_hosts(file: Path) -> None:
+    """Show `file` as /etc/hosts in the calling thread's mount namespace. LabError where there is none to cover."""
+    try:
+        bind(file, HOSTS_FILE)
+    except OSError as error:
+        raise LabError(f"names of stores have no place: {error.strerror}") from error
 
 
 def mount_secrets(secrets: Mapping[str, bytes]) -> None:

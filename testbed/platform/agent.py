@@ -127,6 +127,7 @@ class Agent:
                 log.warning("the sandbox of %s stays: %s", instance_id, error)
                 continue
             self._services.cgroups.remove(group_of(instance_id))
+            self._services.hosts_file(instance_id).unlink(missing_ok=True)
             pid_file.unlink(missing_ok=True)
 
 

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from testbed import stores
 from testbed.errors import TestbedError
 from testbed.model import Instance, Phase
-from testbed.platform import rewrite
+from testbed.platform import agent_stores, rewrite
 from testbed.platform.agent_control import Away
 from testbed.platform.agent_launch import NodeServices, group_of, launch_of, note
-from testbed.platform.agent_probe import established_connections, is_ready
+from testbed.platform.agent_probe import established_connections, greets, is_ready
 from testbed.platform.agent_process import FunctionProcess
 
 log = logging.getLogger("agent")
@@ -49,6 +50,7 @@ class InstanceKeeper(threading.Thread):
         self._done = done
         self._instance = instance
         self._known = True
+        self._begins_anew = False
         self._draining_since = version if instance.phase is Phase.DRAINING else None
         self._unreported: Phase | None = None
         self._report_after_s = 0.0
@@ -67,6 +69,10 @@ class InstanceKeeper(threading.Thread):
 
     def update(self, instance: Instance, version: int) -> None:
         """The apiserver says this of the instance, as of `version`."""
+        if instance.revision != self._instance.revision:  # a store's; another instance takes a function's place
+            self._instance = instance
+            self._begins_anew = True
+            self.wake()
         if instance.phase is Phase.DRAINING:
             if self._draining_since is None:
                 self._draining_since = version
@@ -131,9 +137,14 @@ class InstanceKeeper(threading.Thread):
         self._supervise(process)
         if process.ended():
             self._bury(process, oom_kills)
+        elif not self._leaving():
+            process.stop(TERMINATE_GRACE_S)
+            process.close()
+            self._process = None
 
     def _start_process(self) -> FunctionProcess:
         assert self._netns is not None
+        self._begins_anew = False
         self.waits_for_callee = True  # before the look at what there is: whatever comes after it wakes this thread
         launch = launch_of(self._instance, self._services)
         self.waits_for_callee = False
@@ -166,8 +177,8 @@ class InstanceKeeper(threading.Thread):
         """Probe, at first often, until the process ends or the instance leaves."""
         assert self._netns is not None
         failures = 0
-        while not self._leaving() and not process.ended():
-            ready = is_ready(self._netns, PROBE_TIMEOUT_S)
+        while not self._leaving() and not process.ended() and not self._begins_anew:
+            ready = self._is_ready(self._netns)
             if process.ended() or self._leaving():
                 return
             if ready:
@@ -183,6 +194,12 @@ class InstanceKeeper(threading.Thread):
             often_s = min(max(FIRST_POLL_S, (age_s - 0.5) / 20), LAST_POLL_S)
             self._sleep(PROBE_INTERVAL_S if self._reported is Phase.READY else often_s, process)
 
+    def _is_ready(self, netns: int) -> bool:
+        kind = stores.KINDS.get(self._instance.function)
+        if kind is not None:
+            return greets(netns, kind.port, kind.greets, PROBE_TIMEOUT_S)
+        return is_ready(netns, PROBE_TIMEOUT_S)
+
     # Leaving
 
     def _leave(self) -> None:
@@ -190,13 +207,17 @@ class InstanceKeeper(threading.Thread):
         if self._process is None:  # an earlier agent's process, when this one never came to adopt it
             self._process = FunctionProcess.adopt(self._services.pid_file(self.name), self.name)
         if self._process is not None:
-            if self._draining_since is not None and self._known:
+            store = agent_stores.is_store(self._instance)  # it goes after all of its owners
+            if self._draining_since is not None and self._known and not store:
                 self._insist(self._ensure_sandbox)
                 self._drain(self._draining_since)
-            self._process.stop(TERMINATE_GRACE_S)
+            self._process.stop(0.0 if store else TERMINATE_GRACE_S)
             self._process.close()
         self._insist(self._remove_sandbox)
         self._services.cgroups.remove(group_of(self.name))
+        if agent_stores.is_store(self._instance):
+            self._insist(lambda: agent_stores.remove_data(self._services.state_folder, self._instance))
+        self._services.hosts_file(self.name).unlink(missing_ok=True)
         self._services.pid_file(self.name).unlink(missing_ok=True)
         if self._known:
             self._insist(lambda: self._services.control.delete(self.name))

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from testbed.addressing import FUNCTION_PORT
 from testbed.errors import LabError
-from testbed.model import ClusterState, Instance
+from testbed.model import ClusterState, Function, Instance
 from testbed.network.cgroups import Cgroups
-from testbed.platform import images, rewrite
+from testbed.platform import agent_stores, images, rewrite
 from testbed.platform.agent_control import ControlPlane
 from testbed.platform.agent_process import Launch
 from testbed.quantities import parse_limits
@@ -43,8 +43,17 @@ class NodeServices:
     pids: Path
     cgroups: Cgroups
 
+    @property
+    def state_folder(self) -> Path:
+        """The lab's, where stores keep their data."""
+        return self.images.parent
+
     def pid_file(self, instance_id: str) -> Path:
         return self.pids / f"{instance_id}.pid"
+
+    def hosts_file(self, instance_id: str) -> Path:
+        """What a function that owns stores sees as /etc/hosts."""
+        return self.pids / f"{instance_id}.hosts"
 
     def log_file(self, instance_id: str) -> Path:
         return self.logs / f"{instance_id}.log"
@@ -58,12 +67,16 @@ def group_of(instance_id: str) -> str:
 def launch_of(instance: Instance, services: NodeServices) -> Launch:
     """How the instance is started, with its cgroup made.
 
-    Raises CalleeMissing while a callee is not deployed, LabError when limits cannot be enforced, Away.
+    Raises CalleeMissing while a callee is not deployed or a store not ready, LabError when limits cannot be
+    enforced, Away.
     """
     state = services.state()
     function = state.functions.get(instance.function_name)
     if function is None:
         raise LabError(f"function {instance.function_name} is not known; instance {instance.id} cannot start")
+    if function.store:
+        return _launch_of_store(instance, function, services)
+    hosts = agent_stores.hosts_file(function, instance.eip, state, services.hosts_file(instance.id))
     folder = (services.images / images.folder_name(function.image)).resolve()
     fprocess = function.environment.get("fprocess") or images.read_template(folder).fprocess
     vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
@@ -87,6 +100,22 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         services.pid_file(instance.id),
         group_of(instance.id),
         services.control.secrets(instance.id) if function.secrets else None,
+        hosts,
+    )
+
+
+def _launch_of_store(instance: Instance, store: Function, services: NodeServices) -> Launch:
+    """A store's process: a module of this package on the namespace's data folder."""
+    services.cgroups.make(group_of(instance.id))
+    return Launch(
+        instance.id,
+        agent_stores.command_line(store, services.state_folder),
+        services.state_folder,
+        agent_stores.environment(),
+        services.log_file(instance.id),
+        services.pid_file(instance.id),
+        group_of(instance.id),
+        services.control.secrets(instance.id) if store.secrets else None,
     )
 
 

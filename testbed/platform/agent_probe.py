@@ -1,13 +1,15 @@
 """Questions to an instance, asked inside its sandbox's network namespace: is it ready, who is connected.
 
-The probe is a bare socket rather than an HTTP library: it is made several times a second for each
-instance, on the machine whose latencies are being measured.
+A function is asked by HTTP; a store speaks first, and its greeting tells that it is ready. The probe is a bare
+socket rather than an HTTP library: it is made several times a second for each instance, on the machine whose
+latencies are being measured.
 """
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from testbed.addressing import FUNCTION_PORT
@@ -28,6 +30,19 @@ def is_ready(netns: int, timeout_s: float) -> bool:
             connection.connect(("127.0.0.1", FUNCTION_PORT))
             connection.sendall(_REQUEST)
             return _status(connection, deadline) == b"200"
+        except OSError:
+            return False
+
+
+def greets(netns: int, port: int, greeting: Callable[[bytes], bool], timeout_s: float) -> bool:
+    """Whether the server on `port` begins with such a greeting within the time."""
+    with within(netns):
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with connection:
+        try:
+            connection.settimeout(timeout_s)
+            connection.connect(("127.0.0.1", port))
+            return greeting(connection.recv(64))
         except OSError:
             return False
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.errors import LabError
 from testbed.network.cgroups import Cgroups
-from testbed.network.mounts import CLONE_NEWNS, mount_secrets
+from testbed.network.mounts import CLONE_NEWNS, mount_hosts, mount_secrets
 from testbed.network.namespace import in_thread, setns, unshare
 from testbed.platform.image_tools import PROGRAM_PATH
 
@@ -35,7 +35,8 @@ _BECOMING_S = 0.2
 class Launch:
     """What to run, and where. `environment` is the function's own; PATH, HOME and LANG are added.
 
-    `group` is its cgroup, made already ("": none); `secrets` None: it names none.
+    `group` is its cgroup, made already ("": none); `secrets` None: it names none; `hosts` is shown to it as
+    /etc/hosts (None: it sees the machine's).
     """
 
     instance_id: str
@@ -46,6 +47,7 @@ class Launch:
     pid_file: Path
     group: str = ""
     secrets: Mapping[str, bytes] | None = None
+    hosts: Path | None = None
 
 
 class FunctionProcess:
@@ -71,9 +73,12 @@ class FunctionProcess:
         def enter() -> None:  # a child is born into the namespaces and groups of the thread that starts it
             setns(netns)
             late.extend(cgroups.enter(launch.group) if launch.group else ())
-            if launch.secrets is not None:
+            if launch.secrets is not None or launch.hosts is not None:
                 unshare(CLONE_NEWNS)
+            if launch.secrets is not None:
                 mount_secrets(launch.secrets)
+            if launch.hosts is not None:
+                mount_hosts(launch.hosts)
 
         try:
             child = in_thread(enter, lambda: _spawn(launch, late, notify_fd))

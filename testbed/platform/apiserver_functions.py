@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,21 @@ class FunctionRoutes:
             web.post("/system/scale-function/{name}", self._scale),
         ]
 
+    @property
+    def _functions(self) -> Mapping[str, Function]:
+        """Every function by its full name; a store is none."""
+        return self._store.state.without_stores().functions
+
     async def _list(self, request: web.Request) -> web.Response:
         namespace = namespace_of(request, self._default_namespace)
-        functions = [one for one in self._store.state.functions.values() if one.namespace == namespace]
+        functions = [one for one in self._functions.values() if one.namespace == namespace]
         return web.json_response([self._status(one) for one in functions if not self._store.removing(one.full_name)])
 
     async def _get(self, request: web.Request) -> web.Response:
         full_name = f"{request.match_info['name']}.{namespace_of(request, self._default_namespace)}"
-        if self._store.removing(full_name):
+        if full_name not in self._functions or self._store.removing(full_name):
             raise NotFound(f"there is no function {full_name}")
-        status = self._status(self._store.state.functions[full_name])
+        status = self._status(self._functions[full_name])
         if request.query.get("usage", "").lower() in ("1", "t", "true"):
             instances = self._store.state.instances.values()
             usage = await self._usage.of([one.id for one in instances if one.function_name == full_name])

@@ -6,6 +6,8 @@ images and talks to apiserver and controller over HTTP; it never invokes a funct
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +16,10 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed import addressing
+from testbed import addressing, stores
 from testbed.errors import PlatformError, UsageError
 from testbed.model import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
-from testbed.platform import images
+from testbed.platform import images, store_mariadb
 from testbed.platform.provider_client import ProviderClient
 from testbed.platform.scheduler import allowed_nodes
 from testbed.platform.validation import GATEWAY_TOKEN
@@ -75,20 +77,44 @@ class Platform:
         by the gateway must present it from now on; where a namespace has one, all its functions can read it.
         """
         nodes = place(application, placement, self.state().nodes)
+        if "mariadb" in application.stores():
+            store_mariadb.server()  # said before anything is deployed
         images.build(application, templates_dir, self._folder / "images")
         self.provider.set_route(namespace, route.value)
+        self._prepare_stores(application, namespace)
         if token is not None:
             self.provider.set_token(namespace, token)
         if GATEWAY_TOKEN in self.provider.secrets(namespace):
             application = with_secret(application, GATEWAY_TOKEN)
         names = {spec.name for spec in application.functions}
         for function in self.state().functions.values():
-            if function.namespace == namespace and function.name not in names:
+            if function.namespace == namespace and function.name not in names and not function.store:
                 self.remove_function(function.name, namespace)
         deadline = time.monotonic() + timeout_s
         for spec in callees_first(application):
             self._deploy_function(spec, namespace, nodes[spec.name], deadline)
         self.wait_ready(timeout_s, namespace, progress)
+
+    def _prepare_stores(self, application: Application, namespace: str) -> None:
+        """Passwords and first contents of the stores that the application names, before the apiserver makes them."""
+        present = self.state().functions
+        known = self.provider.secrets(namespace)
+        for name in application.stores():
+            secret = stores.KINDS[name].secret
+            if secret and secret not in known:
+                self.provider.create_secret(secret, namespace, secrets.token_urlsafe(18).encode())
+            script, text = stores.script(self._folder, namespace, name), application.scripts.get(name, "")
+            store = present.get(f"{name}.{namespace}")
+            if store is None or not store.replicas:
+                script.unlink(missing_ok=True)
+                if text:
+                    script.parent.mkdir(parents=True, exist_ok=True)
+                    script.write_text(text)
+            elif (script.read_text() if script.is_file() else "") != text:
+                raise PlatformError(
+                    f"namespace {namespace} has a {name} that was made with another {name}.sql than that of "
+                    f"{application.name}; remove it first: testbed remove --namespace {namespace}"
+                )
 
     def remove(self, namespace: str, timeout_s: float = 60.0) -> None:
         """Remove a namespace and all its functions; returns when their instances are gone."""
@@ -97,6 +123,7 @@ class Platform:
         while True:
             state = self.state()
             if namespace not in state.deployments:
+                shutil.rmtree(self._folder / "stores" / namespace, ignore_errors=True)
                 self._await_applied(state.version, deadline)
                 return
             if time.monotonic() > deadline:

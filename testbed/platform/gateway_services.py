@@ -53,7 +53,8 @@ class Services:
         self.find = self._names.get
 
     def update(self, state: ClusterState) -> None:
-        """Follow the cluster state: new functions, removed ones, other instances."""
+        """Follow the cluster state: new functions, removed ones, other instances. Stores are nobody's to invoke."""
+        state = state.without_stores()
         self.ready = True
         endpoints: dict[str, set[str]] = {name: set() for name in state.functions}
         for instance in state.instances.values():

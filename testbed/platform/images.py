@@ -87,7 +87,9 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     for function in application.functions:
         source = (function.image, function.language, function.handler)
         try:
-            one = builds.get(source) or _build_one(function, templates_dir / function.language, images_dir)
+            one = builds.get(source) or _build_one(
+                function, templates_dir / function.language, images_dir, application.copied
+            )
         except OSError as error:
             raise EnvironmentProblem(
                 f"image {function.image} could not be built in {images_dir}: {error.strerror or error}; "
@@ -102,7 +104,7 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     return made
 
 
-def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> str:
+def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, copied: Mapping[str, str]) -> str:
     template = read_template(template_dir)
     image_tools.check_needs(function.name, template.language, template.needs)
     name = folder_name(function.image)
@@ -113,6 +115,8 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path) -> 
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "node_modules/.cache")
         shutil.copytree(template_dir, staging, dirs_exist_ok=True, ignore=ignore)
         shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
+        for place, folder in copied.items():
+            shutil.copytree(folder, staging / template.handler_folder / place, dirs_exist_ok=True, ignore=ignore)
         target = images_dir / _BUILDS / f"{name}-{_digest(staging)}"
         if not target.exists():
             if template.build:

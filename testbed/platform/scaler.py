@@ -45,7 +45,8 @@ class Scaler:
         self._activator = activator
 
     def changed(self, state: ClusterState) -> None:
-        """The watch's news."""
+        """The watch's news. Stores are not scaled."""
+        state = state.without_stores()
         self.engine.changed(state)
         for function in state.functions.values():
             if function.replicas:

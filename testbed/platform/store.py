@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed import addressing
+from testbed import addressing, stores
 from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Route
 from testbed.platform import scheduler
 from testbed.platform.database import Database
@@ -129,7 +129,8 @@ class Store:
             self._database.put(_REMOVING, namespace, {})
             self.secrets.forget(namespace)
             for function in self._functions_of(namespace):
-                self._begin_removal(function)
+                if not function.store:  # a store goes with the last of its owners
+                    self._begin_removal(function)
             self._finish_namespace(namespace)
 
     # Functions
@@ -149,18 +150,12 @@ class Store:
                 raise Conflict(f"namespace {request.namespace} is still being removed; deploy again in a moment")
             if request.namespace not in self.state.deployments:
                 self._ledger.put("deployment", Deployment(request.namespace))
-            number = scheduler.next_id(
-                {function.id for function in self.state.functions.values()},
-                self._ledger.counter("next id", addressing.FIRST_FUNCTION_ID),
-            )
-            self._ledger.count("next id", number + 1)
-            created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._keep(full_name, Record(created_at, build, extra=dict(request.extra)))
+            self._provide_stores(request)
+            number = self._new_id()
             function = Function(
                 request.namespace, request.name, number, addressing.vip(number), request.image, request.min_replicas
             )
-            self._ledger.put("function", _configured(function, request))
-            self._reconcile(full_name)
+            self._begin(_configured(function, request), build, request.extra)
             self._renew_callers(request)
 
     def update_function(self, request: FunctionRequest, build: str) -> None:
@@ -168,6 +163,7 @@ class Store:
         full_name = f"{request.name}.{request.namespace}"
         with self._ledger.transaction():
             function, record = self._present(full_name)
+            self._provide_stores(request)
             changed = _configured(function, request)
             if _runs(changed) != _runs(function) or build != record.build:
                 changed = replace(changed, revision=function.revision + 1)
@@ -177,6 +173,7 @@ class Store:
             if changed != function:
                 self._ledger.put("function", changed)
             self._reconcile(full_name)
+            self._remove_stores_without_owner(request.namespace)
 
     def remove_function(self, full_name: str) -> None:
         """Remove a function: its instances drain, then it disappears and its id is free."""
@@ -236,6 +233,7 @@ class Store:
         if not instances and self.removing(full_name):
             self._database.drop(_RECORD, full_name)
             self._ledger.drop("function", function)
+            self._remove_stores_without_owner(function.namespace)
             self._finish_namespace(function.namespace)
 
     def _new_instance(self, function: Function, node: int) -> Instance:
@@ -255,6 +253,37 @@ class Store:
             eip,
             revision=function.revision,
         )
+
+    def _new_id(self) -> int:
+        taken = {function.id for function in self.state.functions.values()}
+        number = scheduler.next_id(taken, self._ledger.counter("next id", addressing.FIRST_FUNCTION_ID))
+        self._ledger.count("next id", number + 1)
+        return number
+
+    def _begin(self, function: Function, build: str, extra: Mapping[str, Any]) -> None:
+        """A function or store that was not there before."""
+        created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._keep(function.full_name, Record(created_at, build, extra=dict(extra)))
+        self._ledger.put("function", function)
+        self._reconcile(function.full_name)
+
+    def _provide_stores(self, request: FunctionRequest) -> None:
+        """Each store that the function names, made where there is none, on the node where the function may run."""
+        for name in request.stores:
+            full_name = f"{name}.{request.namespace}"
+            if full_name in self.state.functions:
+                if self.removing(full_name):
+                    raise Conflict(f"the store {full_name} is still being removed; deploy again in a moment")
+                continue
+            node = request.annotations.get(NODE_ANNOTATION, "")
+            self._begin(_store(request.namespace, stores.KINDS[name], self._new_id(), node), "", {})
+
+    def _remove_stores_without_owner(self, namespace: str) -> None:
+        present = self._functions_of(namespace)
+        owned = {name for function in present for name in function.stores}
+        for function in present:
+            if function.store and function.name not in owned and not self.removing(function.full_name):
+                self._begin_removal(function)
 
     def _begin_removal(self, function: Function) -> None:
         self._keep(function.full_name, replace(self.record(function.full_name), removing=True))
@@ -281,8 +310,13 @@ class Store:
                 self._renew(caller)
 
     def _renew(self, function: Function) -> None:
-        """A new revision: every instance is replaced."""
-        self._ledger.put("function", replace(function, revision=function.revision + 1))
+        """A new revision: every instance is replaced, but for a store's: its process starts again, on its data."""
+        revision = function.revision + 1
+        if function.store:
+            for one in list(self.state.instances.values()):
+                if one.function_name == function.full_name and one.phase is not Phase.DRAINING:
+                    self._ledger.put("instance", replace(one, revision=revision))
+        self._ledger.put("function", replace(function, revision=revision))
         self._reconcile(function.full_name)
 
     def _keep(self, full_name: str, record: Record) -> None:
@@ -295,7 +329,7 @@ class Store:
         return [function for function in self.state.functions.values() if function.namespace == namespace]
 
     def _present(self, full_name: str) -> tuple[Function, Record]:
-        if self.removing(full_name):
+        if self.removing(full_name) or self.state.functions[full_name].store:
             raise NotFound(f"there is no function {full_name}")
         return self.state.functions[full_name], self.record(full_name)
 
@@ -324,10 +358,27 @@ def _configured(function: Function, request: FunctionRequest) -> Function:
         annotations=dict(request.annotations),
         secrets=request.secrets,
         limits=dict(request.limits),
+        stores=request.stores,
+    )
+
+
+def _store(namespace: str, kind: stores.StoreKind, number: int, node: str) -> Function:
+    """A store as it is deployed: one instance, on the first node of the list `node`."""
+    return Function(
+        namespace,
+        kind.name,
+        number,
+        addressing.vip(number),
+        image="",
+        replicas=1,
+        annotations={NODE_ANNOTATION: node} if node else {},
+        secrets=(kind.secret,) if kind.secret else (),
+        port=kind.port,
+        store=True,
     )
 
 
 def _runs(function: Function) -> tuple[Any, ...]:
     """What an instance depends on; when it changes, instances are replaced."""
     node = function.annotations.get(NODE_ANNOTATION)
-    return function.image, function.environment, node, sorted(function.secrets), function.limits
+    return function.image, function.environment, node, sorted(function.secrets), function.limits, function.stores

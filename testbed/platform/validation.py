@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed import quantities
+from testbed import quantities, stores
 from testbed.errors import UsageError
 from testbed.model import ClusterState, Route
 from testbed.platform import rewrite
@@ -48,6 +48,7 @@ class FunctionRequest:
     min_replicas: int = 1
     secrets: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
+    stores: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,6 +64,8 @@ class SecretRequest:
 def function_request(body: Mapping[str, Any], default_namespace: str) -> FunctionRequest:
     """Read a FunctionDeployment; raises UsageError."""
     name = check_name(text(body, "service"), "function")
+    if name in stores.KINDS:
+        raise UsageError(f"{name} is the name of a store; give the function another")
     namespace = check_name(text(body, "namespace") or default_namespace, "namespace")
     image = text(body, "image")
     if not image:
@@ -88,6 +91,7 @@ def function_request(body: Mapping[str, Any], default_namespace: str) -> Functio
         min_replicas=_scale_label(name, labels, annotations),
         secrets=_names(body, "secrets", name),
         limits=resources["limits"],
+        stores=_stores(name, annotations),
         extra=extra,
     )
 
@@ -114,6 +118,13 @@ def check(
             f"there is no secret {unknown[0]} in namespace {request.namespace}, which function {request.name} names; "
             "create it first"
         )
+    for store in request.stores:
+        secret = stores.KINDS[store].secret
+        if secret and secret not in secrets:
+            raise UsageError(
+                f"function {request.name} names the store {store}, whose password is the secret {secret}, which "
+                f"namespace {request.namespace} does not have; create it first"
+            )
     rewrite.check(request.name, request.namespace, request.environment, request.calls, state.route(request.namespace))
     _check_graph(request, state)
 
@@ -251,6 +262,12 @@ def _calls(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
         if calls.count(callee) > 1:
             raise UsageError(f"function {name} names {callee} twice in its directfaas/calls; take one of them out")
     return calls
+
+
+def _stores(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
+    names = stores.parse_stores(annotations)
+    stores.check(name, names)
+    return names
 
 
 def _scale_label(name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> int:

@@ -1,0 +1,50 @@
+"""What a stack.yaml refers to on the disk: handlers' folders, environment files, templates. Reads only when asked.
+
+`stack.parse` sees the `Surroundings` alone, so that it can be tried without files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Surroundings(Protocol):
+    """What a stack.yaml refers to. Paths are relative to its folder."""
+
+    def is_folder(self, path: str) -> bool: ...
+
+    def files(self, path: str) -> Sequence[str]:
+        """The names of the files directly in a folder."""
+
+    def read(self, path: str) -> str | None:
+        """A file's text, None when there is no such file."""
+
+    def languages(self) -> Mapping[str, Sequence[str]]:
+        """The languages there are templates for -> files that a handler's folder must have."""
+
+
+class Disk:
+    """The `Surroundings` of a real file."""
+
+    def __init__(self, folder: Path, templates: Path) -> None:
+        self._folder = folder
+        self._templates = templates
+
+    def is_folder(self, path: str) -> bool:
+        return (self._folder / path).is_dir()
+
+    def files(self, path: str) -> Sequence[str]:
+        return sorted(entry.name for entry in (self._folder / path).iterdir() if entry.is_file())
+
+    def read(self, path: str) -> str | None:
+        file = self._folder / path
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+
+    def languages(self) -> Mapping[str, Sequence[str]]:
+        """A template's own sample handler (function/handler.*) tells which file a handler's folder must have."""
+        return {
+            template.parent.name: sorted(file.name for file in template.parent.glob("function/[hH]andler.*"))
+            for template in sorted(self._templates.glob("*/template.yml"))
+        }
