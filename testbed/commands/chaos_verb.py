@@ -9,7 +9,7 @@ import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.network.lab import Lab
-from testbed.platform import faults
+from testbed.platform import faults, names
 from testbed.platform.chaos import Chaos, Report, Settings
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
 
@@ -50,11 +50,12 @@ def command(
     chaos = Chaos(lab, platform)
     components = lab.client.status()["components"]
     aim = faults.resolve(chosen, target, components, chaos.trunks(), platform.state())
+    called = names.function_named(platform.state(), probe) if probe else None
     duration_s = lasts_s if lasts_s is not None else chosen.lasts_s or 0.0
     if not as_json:
         click.echo(f"{chosen.name} {aim.name}: {chosen.does}")
         click.echo(f"must hold: {faults.must_hold(chosen, aim)}")
-    load = Requests(lab.client, probe, pause_s=PROBE_PAUSE_S) if probe else None
+    load = Requests(lab.client, called, pause_s=PROBE_PAUSE_S) if called else None
     with load or nullcontext():
         report = chaos.run(chosen, aim, duration_s, Settings(**settings))
     tell(report, load.outcome if load else None, aim.name, as_json)

@@ -6,10 +6,10 @@ import click
 import requests
 
 from testbed import addressing
-from testbed.commands.common import json_option, lab_option, print_json, print_table
+from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import coldstarts
+from testbed.platform import coldstarts, names
 from testbed.platform.coldstarts import PHASES, ColdStart
 from testbed.platform.lab_http import get
 
@@ -30,13 +30,14 @@ def command(function: str | None, tail: int, lab_name: str, as_json: bool) -> No
       sudo testbed coldstarts chain-1.tenant-a --json
     """
     lab = Lab.attach(lab_name)
-    with lab.inside():
-        starts = coldstarts.cold_starts(
-            _get(f"{addressing.APISERVER_URL}/coldstarts"), _get(f"{addressing.CONTROLLER_URL}/latency")
-        )
+    platform = platform_of(lab)
+    starts = coldstarts.cold_starts(
+        _get(f"{addressing.APISERVER_URL}/coldstarts"), _get(f"{addressing.CONTROLLER_URL}/latency")
+    )
     if function:
-        wanted = function if "." in function else f"{function}.openfaas-fn"
-        starts = [one for one in starts if one.function == wanted]
+        starts = [one for one in starts if one.function == names.full_name(function)]
+        if not starts:  # one that has gone may still have starts to show
+            names.function_named(platform.state(), function)
     medians = coldstarts.medians_ms(starts)
     if as_json:
         print_json(

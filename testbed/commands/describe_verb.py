@@ -10,6 +10,7 @@ import click
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.errors import PlatformError
 from testbed.network.lab import Lab
+from testbed.platform import names
 from testbed.platform.client import Platform
 from testbed.platform.provider_client import invocations
 
@@ -29,9 +30,10 @@ def command(function: str, lab_name: str, as_json: bool) -> None:
       sudo testbed describe chain-1.tenant-a
       sudo testbed describe chain-1.tenant-a --json
     """
-    name, _, namespace = function.partition(".")
     lab = Lab.attach(lab_name)
-    found = description(platform_of(lab), name, namespace or "openfaas-fn", lab.gateway_url)
+    platform = platform_of(lab)
+    name, _, namespace = names.function_named(platform.state(), function).partition(".")
+    found = description(platform, name, namespace, lab.gateway_url)
     if as_json:
         print_json(found)
         return

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 
 import click
 import requests
 
-from testbed.commands.common import lab_option
+from testbed.commands.common import lab_option, platform_of
 from testbed.errors import PlatformError
+from testbed.model import ClusterState
 from testbed.network.lab import Lab
+from testbed.platform import names
+
+UNKNOWN_FUNCTION = "error finding function"
+"""How OpenFaaS's gateway begins its answer for a function that it does not find."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,8 +45,19 @@ def command(function: str, data: str | None, query: str, verbose: bool, lab_name
         click.echo(f"HTTP {answer.status_code}", err=True)
         for name, value in answer.headers.items():
             click.echo(f"{name}: {value}", err=True)
+    if answer.status_code == HTTPStatus.NOT_FOUND and answer.text.startswith(UNKNOWN_FUNCTION):
+        raise _unreachable(platform_of(lab).state(), names.full_name(function.partition("/")[0]))
     if not answer.ok:
         raise PlatformError(f"{function} answered {answer.status_code}: {answer.text.strip() or '(empty)'}")
     sys.stdout.buffer.write(answer.content)
     if not answer.content.endswith(b"\n"):
         click.echo()
+
+
+def _unreachable(state: ClusterState, function: str) -> PlatformError:
+    """Why the gateway does not find a function. UsageError when nobody has this name."""
+    names.function_named(state, function)
+    return PlatformError(
+        f"the gateway knows no way to {function}: on the direct route it reaches ingress functions only; invoke one "
+        "that calls it (`testbed app show` draws who does)"
+    )

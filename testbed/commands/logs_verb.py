@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of
-from testbed.errors import UsageError
+from testbed.errors import PlatformError, UsageError
 from testbed.network.lab import Lab
+from testbed.platform import names
+from testbed.platform.client import Platform
 from testbed.platform.function_logs import format_time, parse_time
 
 POLL_S = 0.2
@@ -54,13 +58,22 @@ def command(
         query["instance"] = instance
     if follow:
         query["follow"] = "true"
-    name, _, namespace = function.partition(".")
-    provider = platform_of(lab).provider
-    for message in provider.logs(name, namespace or "openfaas-fn", **query):
+    name, _, namespace = names.full_name(function).partition(".")
+    platform = platform_of(lab)
+    for message in _messages(platform, name, namespace, query):
         if as_json:
             click.echo(json.dumps(message))
         else:
             click.echo(f"{message['timestamp']}  {message['instance']}  {message['text']}")
+
+
+def _messages(platform: Platform, name: str, namespace: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """The log; where there is none, because there is no such function, that is said first."""
+    try:
+        yield from platform.provider.logs(name, namespace, **query)
+    except PlatformError:
+        names.function_named(platform.state(), f"{name}.{namespace}")
+        raise
 
 
 def moment(since: str) -> str:

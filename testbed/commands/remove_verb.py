@@ -7,13 +7,14 @@ import click
 from testbed.commands.common import lab_option, platform_of
 from testbed.errors import UsageError
 from testbed.network.lab import Lab
+from testbed.platform import names
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("names", nargs=-1, metavar="[FN.NS]...")
+@click.argument("functions", nargs=-1, metavar="[FN.NS]...")
 @click.option("--namespace", "-n", help="Remove everything in this namespace.")
 @lab_option
-def command(names: tuple[str, ...], namespace: str | None, lab_name: str) -> None:
+def command(functions: tuple[str, ...], namespace: str | None, lab_name: str) -> None:
     """Remove functions, or a whole namespace. Running requests are let finish.
 
     \b
@@ -21,13 +22,14 @@ def command(names: tuple[str, ...], namespace: str | None, lab_name: str) -> Non
       sudo testbed remove --namespace tenant-a
       sudo testbed remove chain-3.tenant-a
     """
-    if bool(names) == bool(namespace):
+    if bool(functions) == bool(namespace):
         raise UsageError("name functions to remove, or one --namespace; not both and not neither")
     platform = platform_of(Lab.attach(lab_name))
+    state = platform.state()
     if namespace:
-        platform.remove(namespace)
+        platform.remove(names.namespace_named(state, namespace))
         click.echo(f"namespace {namespace} is removed")
-    for name in names:
+    for name in [names.function_named(state, function) for function in functions]:  # all or none
         function, _, where = name.partition(".")
-        platform.remove_function(function, where or "openfaas-fn")
+        platform.remove_function(function, where)
         click.echo(f"{name} is being removed")

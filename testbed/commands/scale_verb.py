@@ -6,6 +6,7 @@ import click
 
 from testbed.commands.common import lab_option, platform_of
 from testbed.network.lab import Lab
+from testbed.platform import names
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,8 +20,8 @@ def command(function: str, replicas: int, lab_name: str) -> None:
     Example:
       sudo testbed scale chain-2.tenant-a 3
     """
-    name, _, namespace = function.partition(".")
     platform = platform_of(Lab.attach(lab_name))
-    platform.scale(name, namespace or "openfaas-fn", replicas)
+    name, _, namespace = names.function_named(platform.state(), function).partition(".")
+    platform.scale(name, namespace, replicas)
     platform.wait_ready()
     click.echo(f"{function} has {replicas} instances")

@@ -10,9 +10,10 @@ import click
 import requests
 
 from testbed import addressing
-from testbed.commands.common import json_option, lab_option, print_json
+from testbed.commands.common import json_option, lab_option, platform_of, print_json
 from testbed.errors import PlatformError
 from testbed.network.lab import Lab
+from testbed.platform import names
 
 POLL_S = 0.5
 TIMEOUT_S = 10.0
@@ -38,18 +39,24 @@ def command(
       sudo testbed scaler chain-2.tenant-a --settings
       sudo testbed scaler --dry-run on
     """
-    Lab.attach(lab_name).enter()
-    name = function if "." in function or not function else f"{function}.openfaas-fn"
+    platform = platform_of(Lab.attach(lab_name))
+    name = names.full_name(function) if function else ""
     if dry_run:
         ask("PUT", "/dry-run", json={"dry_run": dry_run == "on"})
         click.echo(f"dry run is {dry_run}")
         return
     if settings:
+        if name:
+            names.function_named(platform.state(), name)
         print_json(ask("GET", "/settings", params={"function": name} if name else {}).json())
         return
-    since = 0
+    since, first = 0, True
     while True:
         found = ask("GET", "/decisions", params={"since": since, "function": name}).text.splitlines()
+        if first and name and not found:  # one that has gone may still have decisions to show
+            names.function_named(platform.state(), name)
+            click.echo(f"the scaler has not decided anything about {name} yet", err=True)
+        first = False
         for decision in map(json.loads, found):
             since = decision["number"]
             if not changes or decision["desired"] != decision["current"]:

@@ -15,6 +15,7 @@ from typing import Any
 from testbed import addressing
 from testbed.errors import LabError, UsageError
 from testbed.model import ClusterState, Instance, Phase
+from testbed.platform import names
 
 SOURCE_PORT = 40_000
 NEW_CONNECTION = ("--ct-next", "trk,new") * 4
@@ -135,8 +136,7 @@ def _is_address(text: str) -> bool:
 
 
 def _unknown(state: ClusterState, name: str) -> UsageError:
-    similar = [one for one in state.functions if one.partition(".")[0] == name.partition(".")[0]]
-    hint = f"did you mean {' or '.join(sorted(similar))}?" if similar else "`testbed status` lists both"
+    hint = names.function_hint(state, name, "`testbed status` lists both")
     return UsageError(f"there is no function, instance or host {name!r}; {hint}")
 
 

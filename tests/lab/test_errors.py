@@ -124,9 +124,10 @@ def test_a_broken_stack_deploys_nothing(lab: Lab, tmp_path: Path, text: str, wor
 
 
 def test_an_unknown_function(lab: Lab) -> None:
-    assert "404" in complaint(command_line("invoke", "nobody.nowhere", "--name", lab.name), 5)
-    assert "nobody" in complaint(command_line("logs", "nobody.nowhere", "--name", lab.name), 5)
-    assert "nobody" in complaint(command_line("scale", "nobody.nowhere", "1", "--name", lab.name), 5)
+    for verb in ("invoke", "logs", "scale", "scaler", "coldstarts", "shares", "describe", "remove"):
+        arguments = ["1"] if verb == "scale" else []
+        said = complaint(command_line(verb, "nobody.nowhere", *arguments, "--name", lab.name), 2)
+        assert said == "testbed: there is no function nobody.nowhere; `testbed status` lists functions", verb
     assert "nobody" in complaint(command_line("exec", "--name", lab.name, "nobody", "true"), 2)
     assert "nobody" in complaint(command_line("capture", "nobody", "--name", lab.name), 2)
 
