@@ -162,7 +162,7 @@ class Conductor:
                 case FlushAgain(stages):
                     for stage in stages:
                         known = {n: self.channels[n] for n in stage if n in self.channels}
-                        self._send({n: (c, c.encode(stage[n], 0)) for n, c in known.items()}, stage)
+                        self._distrust(self._send({n: (c, c.encode(stage[n], 0)) for n, c in known.items()}, stage))
                 case _:
                     pass  # about a connection that is gone
 
@@ -197,8 +197,7 @@ class Conductor:
             encoded = {n: (self.channels[n], self._encode(n, batch)) for n, batch in known.items()}
             sending = perf_counter()
             refusing = self._send(encoded, known)
-            for node in refusing:
-                self.fleet.disconnected(node)  # what it holds now is unknown: ask it
+            self._distrust(refusing - failed)
             failed |= refusing
             translate_s += sending - began
             install_s += perf_counter() - sending
@@ -208,14 +207,18 @@ class Conductor:
             switch = self.fleet.switches.get(node)
             if node not in failed and switch is not None and switch.believed is not None:
                 self._confirmed[node] = version
-        for node in failed & self.channels.keys():
-            self._confirmed[node] = 0
-            sdn.hub.spawn_after(RETRY_S, self.tell, ReadAgain(self.channels[node]))
         if messages:
             times_s = (generated - started, translate_s, install_s)
             generate_ms, translate_ms, install_ms = (round(seconds * 1000, 3) for seconds in times_s)
             self.measurements.append(Measurement(version, events, generate_ms, translate_ms, install_ms, messages))
         self.holding.look()
+
+    def _distrust(self, nodes: Iterable[int]) -> None:
+        """These switches did not take everything: what they hold now is unknown, so they are asked again."""
+        for node in nodes:
+            self.fleet.disconnected(node)
+            self._confirmed[node] = 0
+            sdn.hub.spawn_after(RETRY_S, self.tell, ReadAgain(self.channels[node]))
 
     def _flush_again(self, stages: tuple[Stage, ...]) -> None:
         """The same flushes, in the same order of nodes, once OVS has forgotten the old rows."""

@@ -179,6 +179,17 @@ def test_flushes_are_repeated_because_ovs_may_admit_the_connection_again(later: 
     assert channels[3].flushes == once * 2
 
 
+def test_a_switch_that_does_not_take_a_repeated_flush_is_read_again(later: list[tuple[float, Any]]) -> None:
+    conductor, channels = started()
+    deal(conductor, c.Watched(delete(small().instances["b.d.1"], 2)))
+    (repeat, *_) = [item for _, item in later if isinstance(item, c.FlushAgain)]
+    channels[3].fails = 1
+    deal(conductor, repeat)
+    assert conductor.applied == 0
+    deal(conductor, *(item for _, item in later if isinstance(item, c.ReadAgain)))
+    assert conductor.applied == 2
+
+
 # The channel: which answer belongs to what.
 
 
