@@ -21,13 +21,14 @@ HELD_PER_FUNCTION = 64
 EXPIRY_S = 10.0
 RETRY_S = 1.0
 """The scaler did not answer: ask again after this time."""
-ASK_AGAIN_S = 5.0
-"""It said yes, but nothing came of it: it may have changed its mind, or forgotten."""
+ASK_AGAIN_S = 1.0
+"""It said yes, but nothing came of it: it may not have heard yet that the function has just gone to zero."""
 REFUSED_S = 1.0
 """So long a refusal holds for calls that come after it."""
 
 ACCEPTED = 202
-REFUSALS = (404, 409)
+REFUSED = 409
+"""404 is no refusal: the scaler may hear of a function later than the controller, which knows what is gone."""
 
 
 class Standing(Enum):
@@ -191,7 +192,7 @@ class Holds:
 
     def answered(self, callee: int, status: int | None, now_s: float) -> list[Effect]:
         """The scaler answered with an HTTP status; None: it did not answer."""
-        if status in REFUSALS:
+        if status == REFUSED:
             self._asked[callee] = _Asked(None, now_s + REFUSED_S)
             return self._refuse(callee, self._held.get(callee, {}).values())
         asked = self._asked.get(callee)
