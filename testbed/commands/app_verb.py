@@ -11,7 +11,7 @@ from testbed.commands.app_matrix import matrix_
 from testbed.commands.app_show import show
 from testbed.commands.common import json_option, lab_option, print_json, print_table
 from testbed.model import Application, ClusterState
-from testbed.platform import applications, callgraph
+from testbed.platform import applications
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,14 +54,13 @@ def list_(as_json: bool, lab_name: str) -> None:
 
 def summary(application: Application, state: ClusterState | None) -> dict[str, Any]:
     """One application for `list`: counts, and {namespace: route} of where it runs."""
-    stores = {store for spec in application.functions for store in callgraph.stores_of(spec)}
     where = applications.namespaces_with(application, state) if state else []
     return {
         "name": application.name,
         "functions": len(application.functions),
         "ingress": sum(spec.ingress for spec in application.functions),
         "calls": len(application.calls()),
-        "stores": len(stores),
+        "stores": len(application.stores()),
         "deployed_in": {namespace: state.route(namespace).value for namespace in where} if state else {},
     }
 

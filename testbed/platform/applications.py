@@ -13,7 +13,6 @@ from pathlib import Path
 from testbed import stack
 from testbed.errors import UsageError
 from testbed.model import Application, ClusterState
-from testbed.platform import callgraph
 
 FOLDER = Path(__file__).resolve().parents[2] / "functions"
 
@@ -37,9 +36,7 @@ def namespaces_with(application: Application, state: ClusterState) -> list[str]:
     """The namespaces that hold this application, or a part of it, and nothing else."""
     images = {spec.name: spec.image for spec in application.functions}
     held: dict[str, bool] = {}
-    for function in state.functions.values():
-        if callgraph.is_store(function):
-            continue
+    for function in state.without_stores().functions.values():
         ours = images.get(function.name) == function.image
         held[function.namespace] = held.get(function.namespace, True) and ours
     return sorted(namespace for namespace, ours in held.items() if ours)

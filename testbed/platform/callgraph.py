@@ -81,13 +81,12 @@ def declared(application: Application) -> CallGraph:
     functions = [
         Vertex(spec.name, ingress=spec.ingress, language=spec.language) for spec in application.functions
     ]  # fmt: skip
-    stores = dict.fromkeys(store for spec in application.functions for store in stores_of(spec))
     edges = [
         Edge(spec.name, callee)
         for spec in application.functions
-        for callee in (*spec.calls, *stores_of(spec))
+        for callee in (*spec.calls, *spec.stores)
     ]  # fmt: skip
-    vertices = (*functions, *(Vertex(store, store=True) for store in stores))
+    vertices = (*functions, *(Vertex(store, store=True) for store in application.stores()))
     return CallGraph(application.name, vertices, tuple(edges))
 
 
@@ -106,7 +105,7 @@ def deployed(
     totals = None if counted is None else _totals(counted)
     languages = {spec.name: spec.language for spec in application.functions}
     here = {one.name: one for one in state.functions.values() if one.namespace == namespace}
-    order = [*(name for name in languages if name in here), *(name for name in here if is_store(here[name]))]
+    order = [*(name for name in languages if name in here), *(name for name in here if here[name].store)]
     by_gateway = state.route(namespace) is Route.GATEWAY
 
     def total(caller: str, callee: str) -> int | None:
@@ -114,7 +113,7 @@ def deployed(
 
     def vertex(function: Function) -> Vertex:
         own = [one for one in state.instances.values() if one.function_name == function.full_name]
-        store = is_store(function)
+        store = function.store
         return Vertex(
             function.name,
             store=store,
@@ -128,27 +127,18 @@ def deployed(
         )
 
     def edge(caller: Function, callee: Function) -> Edge:
-        indirect = by_gateway and not is_store(callee)
+        indirect = by_gateway and not callee.store
         calls = None if indirect else total(caller.full_name, callee.full_name)
         return Edge(caller.name, callee.name, calls, indirect)
 
     edges = [
         edge(here[name], here[callee])
         for name in order
-        for callee in (*here[name].calls, *stores_of(here[name]))
+        for callee in (*here[name].calls, *here[name].stores)
         if callee in here
     ]
     vertices = tuple(vertex(here[name]) for name in order)
     return CallGraph(application.name, vertices, tuple(edges), namespace, state.route(namespace))
-
-
-def is_store(function: Function) -> bool:
-    return bool(getattr(function, "store", False))
-
-
-def stores_of(function: Any) -> tuple[str, ...]:
-    """The stores that a function, of a stack.yaml or deployed, names as its own."""
-    return tuple(getattr(function, "stores", ()))
 
 
 def _totals(counted: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:

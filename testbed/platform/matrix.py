@@ -15,7 +15,7 @@ from testbed import addressing
 from testbed.errors import UsageError
 from testbed.model import Application, ClusterState, Function, Instance, Phase, Route
 from testbed.network.attempts import Attempt, Outcome, Result
-from testbed.platform.callgraph import GATEWAY, is_store, stores_of
+from testbed.platform.callgraph import GATEWAY
 
 _THROUGH = (b"200", b"401")
 """Statuses of the gateway that mean a function could call: 401 asks for a token, which every function of the
@@ -134,21 +134,18 @@ class Plan:
         self.route = state.route(namespace)
         there = {one.name: one for one in state.functions.values() if one.namespace == namespace}
         functions = [spec.name for spec in application.functions if spec.name in there]
-        self.stores = frozenset(name for name, function in there.items() if is_store(function))
+        self.stores = frozenset(name for name, function in there.items() if function.store)
         self.names = (*functions, *sorted(self.stores))
         self._functions = there
         self._instances = {name: _ready(state, there[name]) for name in self.names}
         self._declared = {
             (spec.name, callee)
             for spec in application.functions
-            for callee in (*spec.calls, *stores_of(spec))
+            for callee in (*spec.calls, *spec.stores)
         }  # fmt: skip
-        missing = [f"{name}.{namespace}" for name in self.names if not self._instances[name]]
+        missing = [name for name in self.names if not self._instances[name]]
         if missing:
-            raise UsageError(
-                f"{', '.join(missing)} has no ready instance, which the matrix needs of every function; first "
-                + " and ".join(f"`testbed scale {name} 1`" for name in missing)
-            )
+            raise UsageError(_lacking(missing, namespace, self.stores))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Every ordered pair of functions, and of functions and stores."""
@@ -217,10 +214,10 @@ class Plan:
 
     def _to(self, instance: Instance, callee: str) -> Attempt:
         function = self._functions[callee]
-        return Attempt(instance.id, function.vip, _port(function))
+        return Attempt(instance.id, function.vip, function.port)
 
     def _past(self, instance: Instance, callee: str) -> Attempt:
-        return Attempt(instance.id, self._instances[callee][0].eip, _port(self._functions[callee]))
+        return Attempt(instance.id, self._instances[callee][0].eip, self._functions[callee].port)
 
     def _through(self, caller: str, callee: str) -> Attempt:
         path = f"/function/{callee}.{self.namespace}/_/health"
@@ -253,16 +250,20 @@ def lines(matrix: Matrix) -> list[str]:
 KEY = "● passes, in the call graph   · out of reach, not in it   + passes, not in it   - in it, out of reach"
 
 
+def _lacking(missing: Sequence[str], namespace: str, stores: frozenset[str]) -> str:
+    """What to do about functions, and stores, that could not answer."""
+    named = ", ".join(f"{name}.{namespace}" for name in missing)
+    scale = " and ".join(f"`testbed scale {name}.{namespace} 1`" for name in missing if name not in stores)
+    remedy = f"first {scale}" if scale else "see `testbed status`"
+    return f"{named} has no ready instance, which the matrix needs of everybody; {remedy}"
+
+
 def _ready(state: ClusterState, function: Function) -> Sequence[Instance]:
     return sorted(
         (one for one in state.instances.values()
          if one.function_name == function.full_name and one.phase is Phase.READY),
         key=lambda one: one.id,
     )  # fmt: skip
-
-
-def _port(function: Function) -> int:
-    return int(getattr(function, "port", addressing.FUNCTION_PORT))
 
 
 def _status(outcome: Outcome) -> bytes:

@@ -10,7 +10,6 @@ from collections.abc import Collection
 
 from testbed.errors import UsageError
 from testbed.model import ClusterState
-from testbed.platform.callgraph import is_store
 
 DEFAULT_NAMESPACE = "openfaas-fn"
 
@@ -41,7 +40,7 @@ def namespace_named(state: ClusterState, name: str) -> str:
 
 def functions(state: ClusterState) -> list[str]:
     """Every function's full name; stores are none."""
-    return [name for name, function in state.functions.items() if not is_store(function)]
+    return list(state.without_stores().functions)
 
 
 def function_hint(state: ClusterState, wanted: str, otherwise: str = "`testbed status` lists functions") -> str:

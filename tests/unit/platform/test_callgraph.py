@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from xml.etree import ElementTree as Xml
 
 from rich.console import Console
@@ -70,6 +71,23 @@ def test_on_the_gateway_route_no_count_is_made_up_for_a_call() -> None:
     graph = callgraph.deployed(SHOP, state(Route.GATEWAY), "t", COUNTED, {})
     assert [(edge.calls, edge.by_gateway) for edge in graph.edges] == [(None, True)] * 3
     assert graph.vertex("front").to_gateway == 11
+
+
+def test_calls_to_stores_are_counted_on_either_route() -> None:
+    functions = tuple(replace(one, stores=("mail",)) if one.name == "stock" else one for one in SHOP.functions)
+    application = replace(SHOP, functions=functions)
+    assert callgraph.declared(application).edges[-1] == Edge("stock", "mail")
+    assert callgraph.declared(application).vertices[-1] == Vertex("mail", store=True)
+    for route in Route:
+        before = state(route)
+        stock = replace(before.functions["stock.t"], stores=("mail",))
+        mail = Function("t", "mail", 300, "10.96.1.9", "", 1, port=587, store=True)
+        found = replace(before, functions={**before.functions, "stock.t": stock, "mail.t": mail})
+        counted = [{"caller": "stock.t", "callee": "mail.t", "node": 2, "packets": 5}]
+        graph = callgraph.deployed(application, found, "t", counted, {})
+        assert graph.edges[-1] == Edge("stock", "mail", 5)
+        assert (graph.vertex("mail").store, graph.vertex("mail").invocations) == (True, None)
+        assert [one["name"] for one in graph.to_json()["stores"]] == ["mail"]
 
 
 def test_what_nobody_counted_is_not_zero() -> None:

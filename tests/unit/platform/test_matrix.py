@@ -25,6 +25,7 @@ NAMES = ("front", "price", "stock")
 VIPS = {name: f"10.96.1.{number}" for number, name in enumerate(NAMES)}
 EIPS = {name: f"10.202.0.{number}" for number, name in enumerate(NAMES)}
 GATEWAY_VIP = addressing.vip(addressing.GATEWAY_ID)
+STORE_VIP, STORE_EIP = "10.96.1.9", "10.202.0.99"
 PAIRS = [(a, b) for a in NAMES for b in NAMES if a != b]
 ANSWERED, SILENT = Outcome(Result.ANSWERED), Outcome(Result.SILENT)
 
@@ -42,10 +43,24 @@ def state(route: Route, phases: dict[str, Phase] | None = None, twice: str = "")
     )
 
 
+def with_store(route: Route, phase: Phase = Phase.READY) -> tuple[Application, ClusterState]:
+    """The shop with a data store that `stock` owns."""
+    functions = tuple(replace(one, stores=("mariadb",)) if one.name == "stock" else one for one in SHOP.functions)
+    before = state(route)
+    store = Function("t", "mariadb", 300, STORE_VIP, "", 1, port=3306, store=True)
+    instance = Instance("mariadb.t.1", "t", "mariadb", 2, STORE_EIP, phase)
+    return replace(SHOP, functions=functions), replace(
+        before,
+        functions={**before.functions, store.full_name: store},
+        instances={**before.instances, instance.id: instance},
+    )
+
+
 def kind(attempt: Attempt) -> tuple[str, str, str]:
     """(caller's instance, what is tried, callee)."""
     caller = attempt.host.removesuffix(".1").removesuffix(".t")
-    for way, addresses in (("vip", VIPS), ("eip", EIPS)):
+    ways = (("vip", {**VIPS, "mariadb": STORE_VIP}), ("eip", {**EIPS, "mariadb": STORE_EIP}))
+    for way, addresses in ways:
         for name, address in addresses.items():
             if attempt.address == address:
                 return caller, way, name
@@ -148,8 +163,30 @@ def test_a_function_without_a_ready_instance_is_named() -> None:
     with pytest.raises(UsageError) as refused:
         Plan(SHOP, state(Route.DIRECT, {"stock": Phase.PENDING}), "t")
     assert str(refused.value) == (
-        "stock.t has no ready instance, which the matrix needs of every function; first `testbed scale stock.t 1`"
+        "stock.t has no ready instance, which the matrix needs of everybody; first `testbed scale stock.t 1`"
     )
+
+
+@pytest.mark.parametrize("route", list(Route))
+def test_a_store_is_reached_by_its_owners_only_at_its_own_port(route: Route) -> None:
+    plan = Plan(*with_store(route), "t")
+    expected = (DIRECT if route is Route.DIRECT else BY_GATEWAY) | {("stock", "vip", "mariadb")}
+    assert {one.port for one in plan.attempts() if kind(one)[2] == "mariadb"} == {3306}
+    assert {kind(one) for one in plan.by_gateway()} == (BY_GATEWAY - {(name, "gateway", "") for name in NAMES}
+                                                        if route is Route.GATEWAY else set())  # fmt: skip
+    assert [one for one in judged(plan, expected).differences() if "mariadb" in one] == []
+    for wrong, sentence in {
+        ("front", "vip", "mariadb"): "front → mariadb passes and is not in the call graph",
+        ("stock", "vip", "mariadb"): "stock → mariadb is in the call graph and 1 of 1 instances fail",
+        ("stock", "eip", "mariadb"): "stock → mariadb reaches an instance past its vIP",
+        ("mariadb", "gateway", ""): "mariadb reaches the gateway, and with it every function",
+    }.items():
+        assert sentence in judged(plan, expected ^ {wrong}).differences()
+
+
+def test_a_store_that_is_not_ready_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^mariadb\.t has no ready instance, .*; see `testbed status`$"):
+        Plan(*with_store(Route.DIRECT, Phase.PENDING), "t")
 
 
 def test_the_table_marks_what_should_not_be() -> None:
