@@ -41,6 +41,8 @@ BUDGETS = (
     Budget("pipeline", "pipeline-p50", "direct call through the whole pipeline over plain rows: added p50", 5, "%"),
     Budget("changes", "change-p50", "one new instance: event at the controller to all barriers, p50", 2, "ms"),
     Budget("changes", "change-p99", "the same, p99", 5, "ms"),
+    Budget("changes", "join-p50", "the same beside another instance, p50", 2, "ms"),
+    Budget("changes", "join-p99", "the same beside another instance, p99", 5, "ms"),
     Budget("generator", "generator-full", "generator: 1 000 functions, 5 000 instances, 3 000 calls", 1, "s"),
     Budget("generator", "generator-change", "generator: one instance's change among 1 000 functions, p50", 1, "ms"),
     Budget("generator", "generator-growth", "generator: growth exponent, 100 to 10 000 functions", 1.1, ""),

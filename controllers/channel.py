@@ -73,7 +73,7 @@ class Channel:
 
     def send_packets(self, packets: Iterable[PacketOut]) -> None:
         """Hand packets to the switch; nothing confirms them."""
-        data = [translator.serialize(self._datapath, translator.packet_out(self._datapath, one)) for one in packets]
+        data = [translator.packet_out(self._datapath, one) for one in packets]
         if data:
             self._datapath.send(b"".join(data))
 

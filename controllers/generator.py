@@ -195,6 +195,9 @@ class Delta:
     groups: set[int] = field(default_factory=set)
     meters: set[int] = field(default_factory=set)
 
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.groups or self.meters)
+
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:

@@ -145,6 +145,8 @@ class Category(IntEnum):
     PACKETS = 19
 
 
+_CATEGORIES = {category.value: category for category in Category}
+
 CALL_CATEGORIES = (Category.POLICY, Category.HOLD, Category.ALLOW, Category.DENY, Category.LIMIT, Category.PACKETS)
 """Those whose object is a call."""
 
@@ -186,8 +188,7 @@ def round_of(value: int) -> int:
 
 def category_of(value: int) -> Category | None:
     """The cookie's category, None when it is not one of ours."""
-    number = (value >> CATEGORY_SHIFT) & 0xFF
-    return Category(number) if number in Category._value2member_map_ else None
+    return _CATEGORIES.get((value >> CATEGORY_SHIFT) & 0xFF)
 
 
 def object_of(value: int) -> int:

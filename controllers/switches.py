@@ -141,7 +141,8 @@ class Fleet:
     def _tell(self, deltas: Mapping[int, Delta]) -> tuple[Stage, ...]:
         if not self.has_snapshot:
             return ()
-        return self._stages({n: s.update(deltas[n], self.desired(n)) for n, s in self.switches.items() if n in deltas})
+        touched = {n: s for n, s in self.switches.items() if deltas.get(n)}
+        return self._stages({n: s.update(deltas[n], self.desired(n)) for n, s in touched.items()})
 
     def connected(self, node: int, ports: PortMap) -> None:
         """A switch is there; nothing is sent to it before it was read."""

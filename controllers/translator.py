@@ -1,20 +1,18 @@
-"""The Flow Table Translator: neutral rows <-> OpenFlow 1.3 messages. The only module that builds them.
+"""The Flow Table Translator: neutral rows <-> OpenFlow 1.3 messages.
 
-Encodes changes, flushes and questions; parses what a switch answers back into the same neutral
-values, so that reconciliation compares like with like. Sends nothing.
+Makes batches of changes and flushes (encoding.py has their bytes) and questions; parses what a switch answers back
+into the same neutral values, so that reconciliation compares like with like. Sends nothing.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 
+from controllers import encoding, sdn
 from controllers import pipeline as p
-from controllers import sdn
-from controllers.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, Flush, PutGroup, PutMeter, PutRow
+from controllers.reconcile import Change, DeleteMeter, Flush, PutMeter
 from controllers.rows import (
     Action,
     Bucket,
@@ -34,7 +32,6 @@ from controllers.rows import (
     OutputRegister,
     PacketOut,
     Punt,
-    Resubmit,
     Row,
     SetField,
     ToGroup,
@@ -43,16 +40,7 @@ from controllers.rows import (
 
 _ofp, _parser = sdn.ofproto, sdn.parser
 
-NX_VENDOR, NXT_CT_FLUSH = 0x2320, 32
-_CT_TUPLE_ORIGIN, _CT_TUPLE_REPLY, _CT_ZONE = 0, 1, 2
-_CT_SOURCE, _CT_DESTINATION = 0, 1
-_NX_CT_COMMIT, _NX_NAT_DESTINATION = 1, 2
-_BUNDLE_FLAGS = _ofp.ONF_BF_ATOMIC | _ofp.ONF_BF_ORDERED
 _TO_CONTROLLER = (_ofp.OFPP_CONTROLLER, _ofp.OFPCML_NO_BUFFER)
-_METER_FLAGS = {
-    MeterUnit.KBIT: _ofp.OFPMF_KBPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
-    MeterUnit.PACKETS: _ofp.OFPMF_PKTPS | _ofp.OFPMF_BURST | _ofp.OFPMF_STATS,
-}
 FLUSH_PASSES = 3
 """OVS 3.1 deletes entries while it walks over them and misses about half of many; each pass takes half of the rest."""
 
@@ -90,36 +78,48 @@ def encode(
     OVS takes neither meters nor flushes in a bundle. Flushes come after the commit, when no row admits
     the connections any more. The packets meet the tables as the changes leave them.
     """
-    messages: list[tuple[Any, Change | Flush | PacketOut | None]] = []
-    messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is PutMeter]
-    bundled = [change for change in changes if not isinstance(change, PutMeter | DeleteMeter)]
-    if bundled or packets:
-        control = _parser.ONFBundleCtrlMsg
-        messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_OPEN_REQUEST, _BUNDLE_FLAGS, []), None))
-        for change in bundled:
-            inner = _change(datapath, change, round_number)
-            messages.append((_parser.ONFBundleAddMsg(datapath, bundle_id, _BUNDLE_FLAGS, inner, []), change))
-        for packet in packets:
-            inner = packet_out(datapath, packet)
-            messages.append((_parser.ONFBundleAddMsg(datapath, bundle_id, _BUNDLE_FLAGS, inner, []), packet))
-        messages.append((control(datapath, bundle_id, _ofp.ONF_BCT_COMMIT_REQUEST, _BUNDLE_FLAGS, []), None))
-    messages += [(_change(datapath, change, round_number), change) for change in changes if type(change) is DeleteMeter]
-    messages += [(_flush(datapath, flush), flush) for _ in range(FLUSH_PASSES) for flush in flushes]
-    barrier = _parser.OFPBarrierRequest(datapath)
-    messages.append((barrier, None))
-    data, purpose = bytearray(), {}
-    for message, reason in messages:
-        data += serialize(datapath, message)
+    purpose: dict[int, Change | Flush | PacketOut] = {}
+    data: list[bytes] = []
+
+    def add(message: bytes, reason: Change | Flush | PacketOut | None = None) -> int:
+        xid = _next_xid(datapath)
+        data.append(encoding.stamped(message, xid))
         if reason is not None:
-            purpose[message.xid] = reason
-    return Encoded(bytes(data), purpose, barrier.xid)
+            purpose[xid] = reason
+        return xid
+
+    def bundle(message: bytes, reason: Change | PacketOut) -> None:
+        xid = _next_xid(datapath)
+        data.append(encoding.bundle_add(bundle_id, message, xid))
+        purpose[xid] = reason
+
+    for change in changes:
+        if isinstance(change, PutMeter):
+            add(encoding.change(change, round_number), change)
+    for change in changes:
+        if not isinstance(change, PutMeter | DeleteMeter):
+            bundle(encoding.change(change, round_number), change)
+    for packet in packets:
+        bundle(encoding.packet_out(packet), packet)
+    if len(purpose) > sum(isinstance(change, PutMeter) for change in changes):
+        add(encoding.bundle_commit(bundle_id))
+    for change in changes:
+        if isinstance(change, DeleteMeter):
+            add(encoding.change(change, round_number), change)
+    for flush in (*flushes,) * FLUSH_PASSES:
+        add(encoding.flush(flush), flush)
+    barrier = add(encoding.barrier())
+    return Encoded(b"".join(data), purpose, barrier)
 
 
-def packet_out(datapath: Any, packet: PacketOut) -> Any:
-    """The message that sends one packet."""
-    in_port = _ofp.OFPP_CONTROLLER if packet.in_port is None else packet.in_port
-    actions = [_action(action) for action in packet.actions]
-    return _parser.OFPPacketOut(datapath, _ofp.OFP_NO_BUFFER, in_port, actions, packet.frame)
+def _next_xid(datapath: Any) -> int:
+    datapath.xid = (datapath.xid + 1) & _ofp.MAX_XID
+    return int(datapath.xid)
+
+
+def packet_out(datapath: Any, packet: PacketOut) -> bytes:
+    """The message that sends one packet, under a new xid."""
+    return encoding.stamped(encoding.packet_out(packet), _next_xid(datapath))
 
 
 def serialize(datapath: Any, message: Any) -> bytes:
@@ -127,110 +127,6 @@ def serialize(datapath: Any, message: Any) -> bytes:
     datapath.set_xid(message)
     message.serialize()
     return bytes(message.buf)
-
-
-def _change(datapath: Any, change: Change, round_number: int) -> Any:
-    match change:
-        case PutGroup(group, exists):
-            command = _ofp.OFPGC_MODIFY if exists else _ofp.OFPGC_ADD
-            buckets = [
-                _parser.OFPBucket(bucket.weight, _ofp.OFPP_ANY, _ofp.OFPG_ANY, [_action(a) for a in bucket.actions])
-                for bucket in group.buckets
-            ]
-            return _parser.OFPGroupMod(datapath, command, _ofp.OFPGT_SELECT, group.id, buckets)
-        case DeleteGroup(group_id):
-            return _parser.OFPGroupMod(datapath, _ofp.OFPGC_DELETE, _ofp.OFPGT_SELECT, group_id, [])
-        case PutRow(row, keep_counters):
-            # MODIFY keeps the counters but also the old cookie, so it is only for rows whose cookie stays.
-            return _flow_mod(datapath, row, _ofp.OFPFC_MODIFY_STRICT if keep_counters else _ofp.OFPFC_ADD, round_number)
-        case DeleteRow(row):
-            return _flow_mod(datapath, row, _ofp.OFPFC_DELETE_STRICT, round_number)
-        case PutMeter(meter, exists):
-            command = _ofp.OFPMC_MODIFY if exists else _ofp.OFPMC_ADD
-            band = _parser.OFPMeterBandDrop(meter.rate, meter.burst)
-            return _parser.OFPMeterMod(datapath, command, _METER_FLAGS[meter.unit], meter.id, [band])
-        case DeleteMeter(meter_id):
-            return _parser.OFPMeterMod(datapath, _ofp.OFPMC_DELETE, 0, meter_id, [])
-
-
-def _flow_mod(datapath: Any, row: Row, command: int, round_number: int) -> Any:
-    # What is deleted may be a stranger's row, whose actions we cannot say; deleting does not need them.
-    actions = row.actions if command != _ofp.OFPFC_DELETE_STRICT else ()
-    apply = [_action(action) for action in actions if not isinstance(action, Goto | UseMeter)]
-    instructions = [_parser.OFPInstructionMeter(a.meter) for a in actions if isinstance(a, UseMeter)]
-    instructions += [_parser.OFPInstructionActions(_ofp.OFPIT_APPLY_ACTIONS, apply)] if apply else []
-    instructions += [_parser.OFPInstructionGotoTable(a.table) for a in actions if isinstance(a, Goto)]
-    return _parser.OFPFlowMod(
-        datapath,
-        cookie=p.with_round(row.cookie, round_number),
-        table_id=row.table,
-        command=command,
-        priority=row.priority,
-        out_port=_ofp.OFPP_ANY,
-        out_group=_ofp.OFPG_ANY,
-        match=_parser.OFPMatch(**dict(row.match)),
-        instructions=instructions,
-    )
-
-
-def _action(action: Action) -> Any:  # noqa: PLR0911, PLR0912 - one return per action
-    match action:
-        case SetField(field, value):
-            return _parser.OFPActionSetField(**{field: value})
-        case LoadPort(port):
-            return _parser.OFPActionSetField(**{p.REG_PORT.name: port})
-        case Move(source, target, bits):
-            return _parser.NXActionRegMove(src_field=source, dst_field=target, n_bits=bits)
-        case Ct(zone, table, commit, nat, mark):
-            nested: list[Any] = []
-            if nat is not None and nat.address is None:
-                nested.append(_parser.NXActionNAT(flags=0))
-            elif nat is not None:
-                # With ip_min+ip_max+proto_min+proto_max ryu pads wrongly and OVS refuses: leave ip_max out.
-                nested.append(
-                    _parser.NXActionNAT(
-                        flags=_NX_NAT_DESTINATION,
-                        range_ipv4_min=nat.address,
-                        range_proto_min=nat.port,
-                        range_proto_max=nat.port,
-                    )
-                )
-            if mark is not None:
-                nested.append(_parser.OFPActionSetField(ct_mark=mark))
-            return _parser.NXActionCT(_NX_CT_COMMIT if commit else 0, "", zone, table, 0, nested)
-        case ToGroup(group):
-            return _parser.OFPActionGroup(group)
-        case Punt():
-            return _parser.OFPActionOutput(_ofp.OFPP_CONTROLLER, _ofp.OFPCML_NO_BUFFER)
-        case Resubmit(table):
-            return _parser.NXActionResubmitTable(_ofp.OFPP_IN_PORT & 0xFFFF, table)
-        case OutputPort(port):
-            return _parser.OFPActionOutput(port)
-        case DecTtl():
-            return _parser.OFPActionDecNwTtl()
-        case OutputInPort():
-            return _parser.OFPActionOutput(_ofp.OFPP_IN_PORT)
-        case OutputPort(port):
-            return _parser.OFPActionOutput(port)
-        case OutputRegister(register):
-            return _parser.NXActionOutputReg(sdn.nicira_ext.ofs_nbits(0, 31), register, 0xFFFF)
-    raise TypeError(f"{action} is not an action that rows are made with")
-
-
-def _flush(datapath: Any, flush: Flush) -> Any:
-    """NXT_CT_FLUSH (OVS 3.1, nicira-ext.h), which ryu does not know: protocol, family, then TLVs."""
-    origin = [(_CT_SOURCE, flush.source), (_CT_DESTINATION, flush.destination)]
-    body = struct.pack("!BB6x", 0, 0)
-    for kind, addresses in ((_CT_TUPLE_ORIGIN, origin), (_CT_TUPLE_REPLY, [(_CT_SOURCE, flush.replier)])):
-        nested = b"".join(_address(which, address) for which, address in addresses if address is not None)
-        body += struct.pack("!HH4x", kind, 8 + len(nested)) + nested if nested else b""
-    body += struct.pack("!HHH2x", _CT_ZONE, 8, p.zone(flush.node))
-    return _parser.OFPExperimenter(datapath, NX_VENDOR, NXT_CT_FLUSH, body)
-
-
-def _address(which: int, address: str) -> bytes:
-    """A TLV of an IPv4 address mapped into IPv6, padded to 8 bytes (the padding does not count)."""
-    return struct.pack("!HH10xH4s4x", which, 20, 0xFFFF, IPv4Address(address).packed)
 
 
 def flows_request(datapath: Any, category: p.Category | None = None) -> Any:
@@ -323,7 +219,7 @@ def _parsed_ct(action: Any) -> Action:
             mark = nested.value
         else:
             return Foreign(str(action))
-    return Ct(action.zone_ofs_nbits, action.recirc_table, bool(action.flags & _NX_CT_COMMIT), nat, mark)
+    return Ct(action.zone_ofs_nbits, action.recirc_table, bool(action.flags & encoding.NX_CT_COMMIT), nat, mark)
 
 
 def groups(replies: Iterable[Any]) -> list[Group]:

@@ -39,7 +39,7 @@ def subject(monkeypatch: pytest.MonkeyPatch, run: object) -> Subject:
 def test_a_result_says_what_was_found_where_and_by_which_command(monkeypatch: pytest.MonkeyPatch) -> None:
     result = one.measure(subject(monkeypatch, p99_is_missed), CONTEXT, ["python", "-m", "bench"])
     assert [(budget["name"], budget["verdict"]) for budget in result["budgets"]] == [
-        ("change-p50", "met"), ("change-p99", "missed"),
+        ("change-p50", "met"), ("change-p99", "missed"), ("join-p50", "unverified"), ("join-p99", "unverified"),
     ]  # fmt: skip
     assert result["command"] == ["python", "-m", "bench"]
     assert result["machine"]["datapath"] == "kernel"

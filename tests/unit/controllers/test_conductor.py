@@ -196,11 +196,11 @@ def test_a_switch_that_does_not_take_a_repeated_flush_is_read_again(later: list[
 class FakeDatapath(sdn.ProtocolDesc):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(version=sdn.ofproto.OFP_VERSION)
-        self.id, self.ports, self.sent, self.last = 2, {}, [], 0
+        self.id, self.ports, self.sent, self.xid = 2, {}, [], 0
 
     def set_xid(self, message: Any) -> None:
-        self.last += 1
-        message.set_xid(self.last)
+        self.xid += 1
+        message.set_xid(self.xid)
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)
