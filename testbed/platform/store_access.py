@@ -1,0 +1,101 @@
+"""A way into a lab's stores past the network, for seeding, resets and checks: the server's socket and the mail folder.
+
+For root on the machine, whatever network namespace it is in; no function can come this way. Nothing of it passes a
+switch, so nothing of it is counted there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from pymysql.constants import CLIENT
+
+from testbed import stores
+from testbed.errors import PlatformError
+from testbed.platform.store_mail import MESSAGES
+from testbed.platform.store_mariadb import DATABASE, SOCKET, USER
+
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Use:
+    """What functions have made of a data store since its server started; nobody else's connections are in it."""
+
+    connections: int
+    statements: int
+
+
+def execute(state_folder: Path, namespace: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Run one statement in the database of the namespace's functions, as root; %s stands for a value. PlatformError."""
+    with closing(_connect(state_folder, namespace)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(statement, values or None)
+            return list(cursor.fetchall())
+        except pymysql.MySQLError as error:
+            raise _refused(namespace, error) from error
+
+
+def run_script(state_folder: Path, namespace: str, script: str) -> None:
+    """Run statements that are separated by semicolons, as `execute` does. What came before a bad one stays."""
+    with closing(_connect(state_folder, namespace)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(script)
+            while cursor.nextset():
+                pass
+        except pymysql.MySQLError as error:
+            raise _refused(namespace, error) from error
+
+
+def use(state_folder: Path, namespace: str) -> Use:
+    """How much functions have used the namespace's data store; the server writes it down as a connection ends."""
+    rows = execute(
+        state_folder,
+        namespace,
+        "SELECT total_connections, select_commands + update_commands + other_commands "
+        "FROM information_schema.user_statistics WHERE user = %s",
+        USER,
+    )
+    return Use(*map(int, rows[0])) if rows else Use(0, 0)
+
+
+def messages(state_folder: Path, namespace: str) -> Iterator[dict[str, Any]]:
+    """The messages that the namespace's mail server has taken, oldest first (see `store_mail`). PlatformError."""
+    file = stores.folder(state_folder, namespace, "mail") / MESSAGES
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise PlatformError(f"namespace {namespace} has no mail server; deploy an application that owns one") from None
+    return map(json.loads, lines)
+
+
+def _connect(state_folder: Path, namespace: str) -> pymysql.Connection[Any]:
+    socket = stores.folder(state_folder, namespace, "mariadb") / SOCKET
+    try:
+        return pymysql.connect(
+            unix_socket=str(socket),
+            user="root",
+            database=DATABASE,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=TIMEOUT_S,
+            read_timeout=TIMEOUT_S,
+            client_flag=CLIENT.MULTI_STATEMENTS,
+        )
+    except pymysql.MySQLError as error:
+        if not socket.exists():
+            raise PlatformError(
+                f"namespace {namespace} has no data store that runs; deploy an application that owns one, or see "
+                f"`testbed logs mariadb.{namespace}`"
+            ) from error
+        raise _refused(namespace, error) from error
+
+
+def _refused(namespace: str, error: pymysql.MySQLError) -> PlatformError:
+    return PlatformError(f"the data store of namespace {namespace} says: {error.args[-1]}")
