@@ -246,6 +246,11 @@ class ClusterState:
         functions = {name: one for name, one in self.functions.items() if not one.store}
         return self if len(functions) == len(self.functions) else replace(self, functions=functions)
 
+    def owners(self, store: Function) -> list[str]:
+        """The names of the functions that own a store, of its namespace."""
+        found = (one for one in self.functions.values() if one.namespace == store.namespace)
+        return sorted(one.name for one in found if store.name in one.stores)
+
     def apply(self, event: Mapping[str, Any]) -> ClusterState:
         """The state after one event of the apiserver's watch stream (see `WATCH_KINDS`).
 

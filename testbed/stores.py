@@ -63,9 +63,14 @@ def check(function: str, names: tuple[str, ...]) -> None:
             raise UsageError(f"function {function} names the store {name} twice; take one of them out")
 
 
+def folder_of(state_folder: Path, namespace: str) -> Path:
+    """Where the stores of a namespace have their folders."""
+    return state_folder / "stores" / namespace
+
+
 def folder(state_folder: Path, namespace: str, store: str) -> Path:
     """Where a store keeps its data: there as long as the store is, whatever becomes of its process."""
-    return state_folder / "stores" / namespace / store
+    return folder_of(state_folder, namespace) / store
 
 
 def script(state_folder: Path, namespace: str, store: str) -> Path:

@@ -1,4 +1,4 @@
-"""`describe`: one function, as faas-cli's verb of that name shows it, and what only this testbed knows of it."""
+"""`describe`: one function as faas-cli shows it, with what only this testbed knows of it; or a store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from testbed import stores
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.errors import PlatformError
+from testbed.model import ClusterState, Function, Phase
 from testbed.network.lab import Lab
 from testbed.platform import names
 from testbed.platform.client import Platform
@@ -24,11 +26,13 @@ _STEPS = ("sandbox", "process", "ready")
 @json_option
 def command(function: str, lab_name: str, as_json: bool) -> None:
     """Show a function: status, replicas, invocations, image, addresses, limits, secrets' names, instances, calls.
+    Or a store: what it is, its address, its owners, its instance, calls.
 
     \b
     Examples:
       sudo testbed describe chain-1.tenant-a
       sudo testbed describe chain-1.tenant-a --json
+      sudo testbed describe mariadb.shop
     """
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
@@ -51,10 +55,12 @@ def command(function: str, lab_name: str, as_json: bool) -> None:
 
 
 def description(platform: Platform, name: str, namespace: str, gateway_url: str) -> dict[str, Any]:
-    """All that is known of a function; of secrets, the names."""
-    status = platform.provider.function(name, namespace)
+    """All that is known of a function or store; of secrets, the names."""
     full_name = f"{name}.{namespace}"
     state = platform.state()
+    if name in stores.KINDS and full_name in state.functions:
+        return _store(platform, state, state.functions[full_name])
+    status = platform.provider.function(name, namespace)
     function = state.functions[full_name]
     ids = [one.id for one in state.instances.values() if one.function_name == full_name]
     instances = [one for one in map(platform.provider.instance, ids) if one]
@@ -83,6 +89,24 @@ def description(platform: Platform, name: str, namespace: str, gateway_url: str)
         "usage": status.get("usage"),
         "instances": [_instance(one) for one in instances],
         "calls": _calls(platform, full_name),
+    }
+
+
+def _store(platform: Platform, state: ClusterState, store: Function) -> dict[str, Any]:
+    ids = [one.id for one in state.instances.values() if one.function_name == store.full_name]
+    instances = [one for one in map(platform.provider.instance, ids) if one]
+    return {
+        "name": store.name,
+        "namespace": store.namespace,
+        "store": stores.KINDS[store.name].what,
+        "status": "Ready" if any(one["phase"] == Phase.READY.value for one in instances) else "Not Ready",
+        "vip": store.vip,
+        "port": store.port,
+        "owners": state.owners(store),
+        "secrets": list(store.secrets),
+        "data": str(stores.folder(platform.state_folder, store.namespace, store.name)),
+        "instances": [_instance(one) for one in instances],
+        "calls": _calls(platform, store.full_name),
     }
 
 

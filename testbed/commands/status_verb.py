@@ -40,14 +40,29 @@ def command(lab_name: str, as_json: bool) -> None:
     spare = ", ".join(f"{count} on node{node}" for node, count in status["prepared"].items())
     click.echo(f"sandboxes prepared: {spare or 'none yet'}")
     print_table("functions", ["function", "route", "ready", "wanted", "vIP", "nodes"], function_rows(state))
+    if stores := store_rows(state):
+        print_table("stores", ["store", "ready", "vIP and port", "node", "owners"], stores)
 
 
 def function_rows(state: ClusterState) -> list[list[Any]]:
     """One row a function: name, route, ready and wanted instances, vIP, nodes."""
     rows = []
-    for name, function in sorted(state.functions.items()):
+    for name, function in sorted(state.without_stores().functions.items()):
         instances = [instance for instance in state.instances.values() if instance.function_name == name]
         ready = [instance for instance in instances if instance.phase is Phase.READY]
         nodes = ", ".join(sorted({f"node{instance.node}" for instance in instances}))
         rows.append([name, state.route(function.namespace).value, len(ready), function.replicas, function.vip, nodes])
+    return rows
+
+
+def store_rows(state: ClusterState) -> list[list[Any]]:
+    """One row a store: name, ready instances, where it is called, node, the functions that own it."""
+    rows = []
+    for name, store in sorted(state.functions.items()):
+        if not store.store:
+            continue
+        instances = [instance for instance in state.instances.values() if instance.function_name == name]
+        ready = sum(instance.phase is Phase.READY for instance in instances)
+        nodes = ", ".join(f"node{instance.node}" for instance in instances)
+        rows.append([name, ready, f"{store.vip}:{store.port}", nodes, ", ".join(state.owners(store))])
     return rows

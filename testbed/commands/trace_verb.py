@@ -17,14 +17,21 @@ DENIED = 1
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="TCP port that is called.")
+@click.option("--port", type=click.IntRange(1, 65535), help="TCP port that is called; by default DST's own.")
 @click.option("--eip", "to_eip", is_flag=True, help="Call DST's endpoint IP, past its vIP.")
 @click.option("--source-ip", default="", help="Lie: another source IP than SRC's own.")
 @click.option("--source-mac", default="", help="Lie: another source MAC than SRC's own.")
 @json_option
 @lab_option
 def command(
-    source: str, target: str, port: int, to_eip: bool, source_ip: str, source_mac: str, as_json: bool, lab_name: str
+    source: str,
+    target: str,
+    port: int | None,
+    to_eip: bool,
+    source_ip: str,
+    source_mac: str,
+    as_json: bool,
+    lab_name: str,
 ) -> int:
     """Say, table by table, what would become of the first packet of a connection from SRC to DST.
 
@@ -36,13 +43,15 @@ def command(
     Examples:
       sudo testbed trace chain-1.tenant-a chain-2.tenant-a
       sudo testbed trace chain-1.tenant-a chain-2.tenant-b --eip
+      sudo testbed trace photo-assign.shop mariadb.shop
       sudo testbed trace client gateway --json
     """
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
     state = platform.state()
     sender = tracing.speaker(state, source)
-    packet = tracing.first_packet(sender, tracing.destination(state, target, to_eip), port, source_ip, source_mac)
+    address = tracing.destination(state, target, to_eip)
+    packet = tracing.first_packet(sender, address, port or tracing.port(state, target), source_ip, source_mac)
     trace = tracing.follow(sender, target, packet, lambda node, flow: ask_switch(lab, node, flow), platform.flows)
     if as_json:
         print_json(trace.to_json())

@@ -46,13 +46,13 @@ def environment() -> dict[str, str]:
 def remove_data(state_folder: Path, instance: Instance) -> None:
     """A store is gone for good: so is its data. LabError when it cannot be removed."""
     data = stores.folder(state_folder, instance.namespace, instance.function)
-    try:
-        shutil.rmtree(data)
-        shutil.rmtree(data.with_name(f".{data.name}.new"))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise LabError(f"the data of store {instance.function_name} in {data} stays: {error.strerror}") from error
+    for folder in (data, data.with_name(f".{data.name}.new")):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LabError(f"the data of store {instance.function_name} in {folder} stays: {error.strerror}") from error
 
 
 def hosts_text(function: Function, state: ClusterState, present: str, own_line: str) -> str:

@@ -6,8 +6,6 @@ images and talks to apiserver and controller over HTTP; it never invokes a funct
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +14,10 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed import addressing, stores
+from testbed import addressing
 from testbed.errors import PlatformError, UsageError
 from testbed.model import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
-from testbed.platform import images, store_mariadb
+from testbed.platform import images, store_setup
 from testbed.platform.provider_client import ProviderClient
 from testbed.platform.scheduler import allowed_nodes
 from testbed.platform.validation import GATEWAY_TOKEN
@@ -51,7 +49,7 @@ class Platform:
         apiserver_url: str = addressing.APISERVER_URL,
         controller_url: str = addressing.CONTROLLER_URL,
     ) -> None:
-        self._folder = Path(lab.state_folder)
+        self.state_folder = Path(lab.state_folder)
         self._apiserver = apiserver_url
         self._controller = controller_url
         self._session = requests.Session()
@@ -77,11 +75,10 @@ class Platform:
         by the gateway must present it from now on; where a namespace has one, all its functions can read it.
         """
         nodes = place(application, placement, self.state().nodes)
-        if "mariadb" in application.stores():
-            store_mariadb.server()  # said before anything is deployed
-        images.build(application, templates_dir, self._folder / "images")
+        store_setup.check(application)
+        images.build(application, templates_dir, self.state_folder / "images")
         self.provider.set_route(namespace, route.value)
-        self._prepare_stores(application, namespace)
+        store_setup.prepare(application, namespace, self.state_folder, self.provider, self.state().functions)
         if token is not None:
             self.provider.set_token(namespace, token)
         if GATEWAY_TOKEN in self.provider.secrets(namespace):
@@ -95,27 +92,6 @@ class Platform:
             self._deploy_function(spec, namespace, nodes[spec.name], deadline)
         self.wait_ready(timeout_s, namespace, progress)
 
-    def _prepare_stores(self, application: Application, namespace: str) -> None:
-        """Passwords and first contents of the stores that the application names, before the apiserver makes them."""
-        present = self.state().functions
-        known = self.provider.secrets(namespace)
-        for name in application.stores():
-            secret = stores.KINDS[name].secret
-            if secret and secret not in known:
-                self.provider.create_secret(secret, namespace, secrets.token_urlsafe(18).encode())
-            script, text = stores.script(self._folder, namespace, name), application.scripts.get(name, "")
-            store = present.get(f"{name}.{namespace}")
-            if store is None or not store.replicas:
-                script.unlink(missing_ok=True)
-                if text:
-                    script.parent.mkdir(parents=True, exist_ok=True)
-                    script.write_text(text)
-            elif (script.read_text() if script.is_file() else "") != text:
-                raise PlatformError(
-                    f"namespace {namespace} has a {name} that was made with another {name}.sql than that of "
-                    f"{application.name}; remove it first: testbed remove --namespace {namespace}"
-                )
-
     def remove(self, namespace: str, timeout_s: float = 60.0) -> None:
         """Remove a namespace and all its functions; returns when their instances are gone."""
         self._call("DELETE", f"/system/namespace/{namespace}")
@@ -123,7 +99,7 @@ class Platform:
         while True:
             state = self.state()
             if namespace not in state.deployments:
-                shutil.rmtree(self._folder / "stores" / namespace, ignore_errors=True)
+                store_setup.clear(self.state_folder, namespace)
                 self._await_applied(state.version, deadline)
                 return
             if time.monotonic() > deadline:
@@ -231,7 +207,7 @@ class Platform:
         while not self._everywhere(version):
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"the switches have not confirmed version {version}; see {self._folder}/logs/controller.out"
+                    f"the switches have not confirmed version {version}; see {self.state_folder}/logs/controller.out"
                 )
             time.sleep(POLL_S)
 
@@ -245,8 +221,8 @@ class Platform:
         bad = next((one for one in instances if one.phase is not Phase.READY), None)
         what = f"{function.full_name} has {_ready(state, function)} of {function.replicas} instances ready"
         if bad is None:
-            return f"{what} after {timeout_s:.0f} s; see {self._folder}/logs/apiserver.out"
-        file = self._folder / "functions" / f"{bad.id}.log"
+            return f"{what} after {timeout_s:.0f} s; see {self.state_folder}/logs/apiserver.out"
+        file = self.state_folder / "functions" / f"{bad.id}.log"
         return (
             f"{what} after {timeout_s:.0f} s; {bad.id} on node{bad.node} is {bad.phase.value}: "
             f"{_last_line(file) or 'it wrote nothing'}; see {file}"
@@ -283,7 +259,7 @@ class Platform:
         except requests.RequestException as error:
             raise PlatformError(
                 f"the controller at {self._controller} does not answer {path} ({type(error).__name__}); "
-                f"see {self._folder}/logs/controller.out"
+                f"see {self.state_folder}/logs/controller.out"
             ) from error
 
 

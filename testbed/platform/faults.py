@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from testbed import stores
 from testbed.errors import UsageError
 from testbed.model import ClusterState, Phase
 
@@ -73,6 +74,7 @@ _MUST_HOLD = {
     "s": "flows and groups are back within 3 s of the daemon, no manual step; only this node's calls suffer",
     "s-ovsdb": "traffic goes on; ports are added again once the database is back",
     TargetKind.INSTANCE: "out of its group within 1 s of a crash, then replaced; other instances' calls are unharmed",
+    "store": "calls of its owners wait for it, or are reset within 10 s; its data is there afterwards",
     TargetKind.TRUNK: "calls over it fail within their own timeout and work again afterwards; others are unharmed",
     "flood": "punts are metered: the control plane answers and no call of another namespace fails",
     "overload": "errors are counted and shown; the control plane answers",
@@ -85,12 +87,21 @@ def must_hold(fault: Fault, target: Target) -> str:
         return _MUST_HOLD[fault.name]
     if target.kind is TargetKind.COMPONENT:
         return _MUST_HOLD.get(re.sub(r"\d+", "", target.name), "it is started again, and calls go on as they were")
+    if target.name.partition(".")[0] in stores.KINDS:
+        return _MUST_HOLD["store"]
     return _MUST_HOLD[target.kind]
 
 
 def expectations() -> list[tuple[str, str]]:
     """(target or fault, what must hold) for a reader."""
-    words = {"agent": "agentN", "s": "sN", "s-ovsdb": "sN-ovsdb", "instance": "an instance", "trunk": "a trunk"}
+    words = {
+        "agent": "agentN",
+        "s": "sN",
+        "s-ovsdb": "sN-ovsdb",
+        "instance": "an instance",
+        "store": "a store",
+        "trunk": "a trunk",
+    }
     return [(words.get(str(key), str(key)), sentence) for key, sentence in _MUST_HOLD.items()]
 
 
@@ -119,7 +130,7 @@ def resolve(
         TargetKind.COMPONENT: sorted(components),
         TargetKind.INSTANCE: sorted(state.instances),
         TargetKind.TRUNK: [_trunk_name(*trunk) for trunk in trunks],
-        TargetKind.FUNCTION: sorted(state.functions),
+        TargetKind.FUNCTION: sorted(state.without_stores().functions),
     }
     there = ", ".join(one for kind in fault.targets for one in known[kind]) or "none"
     raise UsageError(f"`chaos {fault.name}` knows no {name!r}; it takes {_wanted(fault)}, there are: {there}")
@@ -135,7 +146,7 @@ def _find(
             ready = (i.id for i in state.instances.values() if i.function_name == name and i.phase is Phase.READY)
             return name if name in state.instances else next(ready, None)
         case TargetKind.FUNCTION:
-            return name if name in state.functions else None
+            return name if name in state.without_stores().functions else None
         case TargetKind.TRUNK:
             ends = tuple(sorted(int(number) for number in re.findall(r"\d+", name)))
             return _trunk_name(ends[0], ends[1]) if ends in trunks else None

@@ -90,7 +90,7 @@ def make_data(program: str, data: Path, script: str) -> None:
 
 def statements_at_start(password: bytes) -> str:
     """What the server runs each time before it takes connections. The password itself is in no file."""
-    digest = hashlib.sha1(hashlib.sha1(password.rstrip(b"\n")).digest()).hexdigest().upper()
+    digest = hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()
     return (
         f"CREATE USER IF NOT EXISTS {USER}@'%';\n"
         f"ALTER USER {USER}@'%' IDENTIFIED VIA mysql_native_password USING '*{digest}';\n"

@@ -123,6 +123,12 @@ def destination(state: ClusterState, name: str, to_eip: bool) -> str:
     return function.vip
 
 
+def port(state: ClusterState, name: str) -> int:
+    """The port that a function, store, instance or host is called at."""
+    function = state.functions.get(state.instances[name].function_name if name in state.instances else name)
+    return function.port if function else addressing.FUNCTION_PORT
+
+
 def _instance(instance: Instance) -> Speaker:
     return Speaker(instance.id, instance.function_name, instance.node, instance.eip)
 
