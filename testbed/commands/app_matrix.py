@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -11,14 +12,13 @@ from testbed.commands.app_common import application_argument
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
 from testbed.errors import UsageError
 from testbed.model import Application, ClusterState
-from testbed.network.attempts import Attempt, Outcome, try_all
+from testbed.network.attempts import Sockets, try_requests, try_syns
 from testbed.network.frames import in_host
 from testbed.network.lab import Lab
 from testbed.platform import applications, matrix
 
 DIFFERS = 1
-WAIT_S = 1.2
-"""Long enough for a lost SYN to be sent again, after 1 s."""
+WAIT_S = 0.9
 SECOND_WAIT_S = 4.0
 GATEWAY_WAIT_S = 10.0
 DELAYS = 6
@@ -72,13 +72,12 @@ def try_matrix(lab: Lab, application: Application, state: ClusterState, namespac
     plan = matrix.Plan(application, state, namespace)
     delay_s = DELAYS * max((link["delay_ms"] for link in lab.client.links()), default=0.0) / 1000
 
-    def run(attempts: list[Attempt], wait_s: float) -> dict[Attempt, Outcome]:
-        tried = try_all(lambda host, opens: in_host(lab.client, host, opens), attempts, wait_s + delay_s)
-        return dict(zip(attempts, tried, strict=True))
+    def run_in(host: str, opens: Callable[[], Sockets]) -> Sockets:
+        return in_host(lab.client, host, opens)
 
-    outcomes = run(plan.attempts(), WAIT_S)
-    outcomes |= run(matrix.second_tries(plan.expected(), outcomes), SECOND_WAIT_S)
-    outcomes |= run(plan.by_gateway(), GATEWAY_WAIT_S)
+    outcomes = try_syns(run_in, plan.attempts(), WAIT_S + delay_s)
+    outcomes |= try_syns(run_in, matrix.second_tries(plan.expected(), outcomes), SECOND_WAIT_S + delay_s)
+    outcomes |= try_requests(run_in, plan.by_gateway(), GATEWAY_WAIT_S + delay_s)
     return plan.judge(outcomes)
 
 

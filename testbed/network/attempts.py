@@ -1,32 +1,45 @@
-"""Many TCP connections tried at once from inside hosts: which are answered, which reset, which met with silence.
+"""Who gets through to whom, tried with many packets at once from inside hosts: SYNs, and requests over TCP.
 
-One thread a host opens that host's sockets, which stay in its namespace; one loop waits for all of them. No command is
-spawned. What an answer means is for others to say.
+One thread a host opens its sockets, which stay in its namespace; one loop waits for all of them, and no command is
+spawned. SYNs are sent as frames: a connection that nobody answers would need an entry of the neighbour table, which
+holds 1024 for the whole machine. The host's own kernel resets what is answered, so that no server sees a connection.
 """
 
 from __future__ import annotations
 
-import errno
+import random
 import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-Sockets = list[socket.socket]
+from testbed import addressing
+from testbed.network.frames import syn_frame
+
+Sockets = Sequence[socket.socket]
 RunIn = Callable[[str, Callable[[], Sockets]], Sockets]
 """(host, function) -> what `function` returned when its sockets belonged to that host."""
 
 AT_ONCE = 300
-"""Sockets open at a time: a process may usually have 1024 descriptors."""
+"""A burst that a switch's queues take; and a process may usually have 1024 descriptors."""
+SENDINGS = 3
+"""Of each SYN that is not answered: one packet of many may be lost."""
+FIRST_PORT, LAST_PORT = 61_000, 65_000
+"""Source ports above those that the kernel gives to connections."""
+
+_ETH_P_IP = 0x0800
+_TCP = 6
+_SYN_ACK, _RST = 0x12, 0x04
 _NO_LINGER = struct.pack("ii", 1, 0)
 _STATUS_LINE_BYTES = 64
 
 
 class Result(str, Enum):
-    """What became of an attempt. Only ANSWERED means that a connection was made (and, if asked, spoken on)."""
+    """What became of an attempt."""
 
     ANSWERED = "answered"
     RESET = "reset"
@@ -35,9 +48,10 @@ class Result(str, Enum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """A connection from `host` to address:port; with a `request`, the first line of the reply is waited for too."""
+    """To address:port from a host, whose own address is `source`. With a `request`, over TCP up to the reply."""
 
     host: str
+    source: str
     address: str
     port: int
     request: bytes = b""
@@ -45,85 +59,166 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
+    """`reply` is the first line of what answered a request."""
+
     result: Result
     reply: bytes = b""
 
 
-def try_all(run_in: RunIn, attempts: Sequence[Attempt], wait_s: float) -> list[Outcome]:
-    """The outcome of each attempt, in their order; what is not settled `wait_s` after it began is SILENT."""
-    outcomes: list[Outcome] = []
-    for first in range(0, len(attempts), AT_ONCE):
-        outcomes += _Batch(attempts[first : first + AT_ONCE]).run(run_in, wait_s)
+SILENT = Outcome(Result.SILENT)
+
+
+def try_syns(run_in: RunIn, attempts: Sequence[Attempt], wait_s: float) -> dict[Attempt, Outcome]:
+    """What answered each SYN; what is not answered `wait_s` after the first is SILENT."""
+    outcomes: dict[Attempt, Outcome] = {}
+    for batch in _batches(attempts):
+        outcomes |= _Syns(batch).run(run_in, wait_s)
     return outcomes
 
 
-class _Batch:
-    """Attempts that run at the same time."""
+def try_requests(run_in: RunIn, attempts: Sequence[Attempt], wait_s: float) -> dict[Attempt, Outcome]:
+    """The first line of what answered each request; what is not answered in `wait_s` is SILENT."""
+    outcomes: dict[Attempt, Outcome] = {}
+    for batch in _batches(attempts):
+        outcomes |= _Requests(batch).run(run_in, wait_s)
+    return outcomes
+
+
+def _batches(attempts: Sequence[Attempt]) -> Iterator[Sequence[Attempt]]:
+    for first in range(0, len(attempts), AT_ONCE):
+        yield attempts[first : first + AT_ONCE]
+
+
+def _by_host(attempts: Sequence[Attempt]) -> Mapping[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        found.setdefault(attempt.host, []).append(attempt)
+    return found
+
+
+@contextmanager
+def _closing(sockets: list[socket.socket]) -> Iterator[selectors.DefaultSelector]:
+    with selectors.DefaultSelector() as selector:
+        try:
+            yield selector
+        finally:
+            for one in sockets:
+                one.close()
+
+
+class _Syns:
+    """SYNs under way at the same time, each known by its source port."""
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self._attempts = attempts
-        self._outcomes = [Outcome(Result.SILENT) for _ in attempts]
-        self._replies = [b"" for _ in attempts]
-        self._selector = selectors.DefaultSelector()
+        begin = random.randint(FIRST_PORT, LAST_PORT - AT_ONCE)  # not the ports of a run a second ago
+        self._ports = {begin + index: attempt for index, attempt in enumerate(attempts)}
+        self._outcomes: dict[Attempt, Outcome] = {}
 
-    def run(self, run_in: RunIn, wait_s: float) -> list[Outcome]:
-        opened: Sockets = []
-        try:
-            for host in dict.fromkeys(attempt.host for attempt in self._attempts):
-                mine = [index for index, attempt in enumerate(self._attempts) if attempt.host == host]
-                sockets = run_in(host, lambda chosen=mine: _open(self._attempts[index] for index in chosen))  # type: ignore[misc]
-                opened += sockets
-                for index, one in zip(mine, sockets, strict=True):
-                    self._selector.register(one, selectors.EVENT_WRITE, index)
-            self._wait(time.monotonic() + wait_s)
-        finally:
-            self._selector.close()
-            for one in opened:
-                one.close()
-        return self._outcomes
+    def run(self, run_in: RunIn, wait_s: float) -> dict[Attempt, Outcome]:
+        sockets: list[socket.socket] = []
+        with _closing(sockets) as selector:
+            for host in _by_host(self._attempts):
+                (one,) = run_in(host, lambda: [listening_packet_socket()])
+                sockets.append(one)
+                selector.register(one, selectors.EVENT_READ, host)
+            began = time.monotonic()
+            for sending in range(SENDINGS):
+                self._send({key.data: key.fileobj for key in selector.get_map().values()})
+                self._listen(selector, began + wait_s * (sending + 1) / SENDINGS)
+        return {attempt: self._outcomes.get(attempt, SILENT) for attempt in self._attempts}
 
-    def _wait(self, deadline_s: float) -> None:
-        while self._selector.get_map() and (left_s := deadline_s - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left_s):
-                one = key.fileobj
+    def _send(self, sockets: Mapping[str, object]) -> None:
+        for port, attempt in self._ports.items():
+            if attempt not in self._outcomes:
+                one = sockets[attempt.host]
                 assert isinstance(one, socket.socket)
-                self._step(one, key.data, connected=key.events == selectors.EVENT_READ)
+                mac = addressing.mac(attempt.source)
+                one.send(syn_frame(mac, attempt.source, attempt.address, port, attempt.port))
 
-    def _step(self, one: socket.socket, index: int, connected: bool) -> None:
+    def _listen(self, selector: selectors.DefaultSelector, until_s: float) -> None:
+        while len(self._outcomes) < len(self._attempts) and (left_s := until_s - time.monotonic()) > 0:
+            for key, _ in selector.select(left_s):
+                assert isinstance(key.fileobj, socket.socket)
+                self._take(key.fileobj.recv(128))
+
+    def _take(self, frame: bytes) -> None:
+        """Settle the attempt that this frame answers, if it answers one."""
+        answer = parse_answer(frame)
+        attempt = self._ports.get(answer[2]) if answer else None
+        if answer is None or attempt is None or answer[:2] != (attempt.address, attempt.port):
+            return
+        if answer[3] & _RST:
+            self._outcomes[attempt] = Outcome(Result.RESET)
+        elif answer[3] & _SYN_ACK == _SYN_ACK:
+            self._outcomes[attempt] = Outcome(Result.ANSWERED)
+
+
+def parse_answer(frame: bytes) -> tuple[str, int, int, int] | None:
+    """(source IP, source port, destination port, flags) of an Ethernet frame with TCP in IPv4; None for any other."""
+    if len(frame) < 54 or frame[12:14] != b"\x08\x00" or frame[23] != _TCP:
+        return None
+    start = 14 + (frame[14] & 0x0F) * 4
+    if len(frame) < start + 14:
+        return None
+    source_port, destination_port = struct.unpack_from("!HH", frame, start)
+    return socket.inet_ntoa(frame[26:30]), source_port, destination_port, frame[start + 13]
+
+
+def listening_packet_socket() -> socket.socket:
+    """A socket that sends and receives whole frames by the calling thread's eth0."""
+    one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
+    one.bind(("eth0", _ETH_P_IP))
+    return one
+
+
+class _Requests:
+    """Connections that carry a request each, at the same time."""
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self._attempts = attempts
+        self._outcomes: dict[Attempt, Outcome] = {}
+        self._replies = dict.fromkeys(attempts, b"")
+
+    def run(self, run_in: RunIn, wait_s: float) -> dict[Attempt, Outcome]:
+        sockets: list[socket.socket] = []
+        with _closing(sockets) as selector:
+            for host, mine in _by_host(self._attempts).items():
+                opened = run_in(host, lambda wanted=mine: [_connecting(one) for one in wanted])  # type: ignore[misc]
+                sockets += opened
+                for attempt, one in zip(mine, opened, strict=True):
+                    selector.register(one, selectors.EVENT_WRITE, attempt)
+            deadline_s = time.monotonic() + wait_s
+            while selector.get_map() and (left_s := deadline_s - time.monotonic()) > 0:
+                for key, _ in selector.select(left_s):
+                    assert isinstance(key.fileobj, socket.socket)
+                    self._step(selector, key.fileobj, key.data, key.events == selectors.EVENT_READ)
+        return {attempt: self._outcomes.get(attempt, SILENT) for attempt in self._attempts}
+
+    def _step(self, selector: selectors.DefaultSelector, one: socket.socket, attempt: Attempt, connected: bool) -> None:
         """Take an attempt as far as it goes without waiting."""
-        request = self._attempts[index].request
+        received = b""
         try:
             if not connected:
-                if failure := one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                    raise OSError(failure, "")
-                if request:
-                    one.send(request)
-                    self._selector.modify(one, selectors.EVENT_READ, index)
-                    return
-                self._settle(one, index, Result.ANSWERED)
+                one.send(attempt.request)
+                selector.modify(one, selectors.EVENT_READ, attempt)
                 return
             received = one.recv(_STATUS_LINE_BYTES)
-        except OSError as failed:
-            refused = failed.errno in (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE)
-            self._settle(one, index, Result.RESET if refused else Result.SILENT)
+        except OSError:
+            pass  # reset or refused: as good as closed without a word
+        self._replies[attempt] += received
+        if received and b"\n" not in self._replies[attempt]:
             return
-        self._replies[index] += received
-        if not received or b"\n" in self._replies[index]:
-            self._settle(one, index, Result.ANSWERED if self._replies[index] else Result.RESET)
-
-    def _settle(self, one: socket.socket, index: int, result: Result) -> None:
-        self._selector.unregister(one)
-        self._outcomes[index] = Outcome(result, self._replies[index].partition(b"\r\n")[0])
+        selector.unregister(one)
+        line = self._replies[attempt].partition(b"\r\n")[0]
+        self._outcomes[attempt] = Outcome(Result.ANSWERED if line else Result.RESET, line)
 
 
-def _open(attempts: Iterable[Attempt]) -> Sockets:
-    """Sockets that are connecting, in the calling thread's namespace."""
-    sockets = []
-    for attempt in attempts:
-        one = socket.socket()
-        one.setblocking(False)
-        # Closing sends a reset: no connection of a test lingers in any table.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        one.connect_ex((attempt.address, attempt.port))  # its failure is read with SO_ERROR, as one that comes later
-        sockets.append(one)
-    return sockets
+def _connecting(attempt: Attempt) -> socket.socket:
+    """A socket that is connecting, in the calling thread's namespace."""
+    one = socket.socket()
+    one.setblocking(False)
+    # Closing sends a reset: no connection of a test lingers in any table.
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    one.connect_ex((attempt.address, attempt.port))  # a failure shows when the request is sent
+    return one

@@ -49,9 +49,11 @@ def send_frames(lab: Namespaces, host: str, frames: Iterable[bytes]) -> None:
     in_host(lab, host, send)
 
 
-def syn_frame(source_mac: str, source_ip: str, destination_ip: str, source_port: int) -> bytes:
-    """An Ethernet frame with a TCP SYN to the function port, checksums right."""
-    ports = struct.pack("!HH", source_port, addressing.FUNCTION_PORT)
+def syn_frame(
+    source_mac: str, source_ip: str, destination_ip: str, source_port: int, port: int = addressing.FUNCTION_PORT
+) -> bytes:
+    """An Ethernet frame with a TCP SYN to `port`, checksums right."""
+    ports = struct.pack("!HH", source_port, port)
     segment = ports + struct.pack("!IIBBHHH", 1000, 0, 5 << 4, _SYN, 64240, 0, 0)
     addresses = socket.inet_aton(source_ip) + socket.inet_aton(destination_ip)
     checksum = internet_checksum(addresses + struct.pack("!BBH", 0, 6, len(segment)) + segment)

@@ -153,13 +153,12 @@ class Plan:
 
     def attempts(self) -> list[Attempt]:
         """To every callee's vIP and to one instance's eIP, and to the gateway, from every instance."""
-        gateway = addressing.vip(addressing.GATEWAY_ID)
         found = []
         for caller in self.names:
             for instance in self._instances[caller]:
                 found += [self._to(instance, callee) for callee in self.names if callee != caller]
                 found += [self._past(instance, callee) for callee in self.names if callee != caller]
-                found.append(Attempt(instance.id, gateway, addressing.FUNCTION_PORT))
+                found.append(_to_gateway(instance))
         return found
 
     def by_gateway(self) -> list[Attempt]:
@@ -170,7 +169,6 @@ class Plan:
 
     def expected(self) -> list[Attempt]:
         """Those of the attempts that must be answered: worth a second try where one is not."""
-        gateway = addressing.vip(addressing.GATEWAY_ID)
         found = []
         for caller in self.names:
             for instance in self._instances[caller]:
@@ -180,12 +178,11 @@ class Plan:
                     if (caller, callee) in self._declared and (self.route is Route.DIRECT or callee in self.stores)
                 ]
                 if self.route is Route.GATEWAY and caller not in self.stores:
-                    found.append(Attempt(instance.id, gateway, addressing.FUNCTION_PORT))
+                    found.append(_to_gateway(instance))
         return found
 
     def judge(self, outcomes: Mapping[Attempt, Outcome]) -> Matrix:
         """The matrix, from the outcome of every attempt."""
-        gateway = addressing.vip(addressing.GATEWAY_ID)
 
         def answered(attempt: Attempt) -> bool:
             return outcomes[attempt].result is Result.ANSWERED
@@ -203,10 +200,7 @@ class Plan:
                 by_gateway=through in outcomes and _status(outcomes[through]) in _THROUGH,
             )
 
-        reaches = {
-            caller: any(answered(Attempt(one.id, gateway, addressing.FUNCTION_PORT)) for one in self._instances[caller])
-            for caller in self.names
-        }
+        reaches = {caller: any(answered(_to_gateway(one)) for one in self._instances[caller]) for caller in self.names}
         cells = {pair: cell(*pair) for pair in self.pairs()}
         return Matrix(
             self.application.name, self.namespace, self.route, self.names, self.names, cells, reaches, self.stores
@@ -214,16 +208,16 @@ class Plan:
 
     def _to(self, instance: Instance, callee: str) -> Attempt:
         function = self._functions[callee]
-        return Attempt(instance.id, function.vip, function.port)
+        return Attempt(instance.id, instance.eip, function.vip, function.port)
 
     def _past(self, instance: Instance, callee: str) -> Attempt:
-        return Attempt(instance.id, self._instances[callee][0].eip, self._functions[callee].port)
+        target = self._instances[callee][0].eip
+        return Attempt(instance.id, instance.eip, target, self._functions[callee].port)
 
     def _through(self, caller: str, callee: str) -> Attempt:
         path = f"/function/{callee}.{self.namespace}/_/health"
         request = f"GET {path} HTTP/1.1\r\nHost: {GATEWAY}.openfaas:8080\r\nConnection: close\r\n\r\n"
-        address = addressing.vip(addressing.GATEWAY_ID)
-        return Attempt(self._instances[caller][0].id, address, addressing.FUNCTION_PORT, request.encode())
+        return _to_gateway(self._instances[caller][0], request.encode())
 
 
 def second_tries(expected: Iterable[Attempt], outcomes: Mapping[Attempt, Outcome]) -> list[Attempt]:
@@ -248,6 +242,11 @@ def lines(matrix: Matrix) -> list[str]:
 
 
 KEY = "● passes, in the call graph   · out of reach, not in it   + passes, not in it   - in it, out of reach"
+
+
+def _to_gateway(instance: Instance, request: bytes = b"") -> Attempt:
+    gateway = addressing.vip(addressing.GATEWAY_ID)
+    return Attempt(instance.id, instance.eip, gateway, addressing.FUNCTION_PORT, request)
 
 
 def _lacking(missing: Sequence[str], namespace: str, stores: frozenset[str]) -> str:

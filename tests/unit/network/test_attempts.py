@@ -1,21 +1,149 @@
-"""Attempts tell an answer from a reset and from silence, all at once and in bounded time."""
+"""Attempts tell an answer from a reset and from silence, all at once, in bounded time, and believe nobody else."""
 
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed.network import attempts
-from testbed.network.attempts import Attempt, Outcome, Result, Sockets, try_all
+from testbed.network.attempts import Attempt, Outcome, Result, Sockets, parse_answer, try_requests, try_syns
 
-LOOPBACK = "127.0.0.1"
 GENEROUS_S = 20.0
 BRIEF_S = 0.3
+SYN_ACK, RST, SYN = 0x12, 0x14, 0x02
+EIP = "10.202.0.7"
+OPEN, SHUT, NOBODY = "10.96.1.1", "10.96.1.2", "10.96.1.3"
+
+
+def to(address: str, port: int = 8080, host: str = "a") -> Attempt:
+    return Attempt(host, EIP, address, port)
+
+
+def frame(source: str, source_port: int, port: int, flags: int, protocol: int = 6) -> bytes:
+    """As it comes to the host of EIP."""
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 40, 1, 0, 64, protocol, 0)
+    header += socket.inet_aton(source) + socket.inet_aton(EIP)
+    segment = struct.pack("!HHIIBBHHH", source_port, port, 1, 1, 5 << 4, flags, 100, 0, 0)
+    return bytes(12) + b"\x08\x00" + header + segment
+
+
+class Network:
+    """Answers the frames that are sent into it; each host's socket is one end of a pair."""
+
+    def __init__(self, answer: Callable[[str, int, int, int], list[bytes]]) -> None:
+        self.answer = answer
+        self.seen: list[tuple[str, int]] = []
+        self.visits: list[str] = []
+
+    def run_in(self, host: str, _opens: Callable[[], Sockets]) -> Sockets:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.visits.append(host)
+        threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+        return [near]
+
+    def _serve(self, far: socket.socket) -> None:
+        with far:
+            while True:
+                try:
+                    sent = far.recv(2000)
+                except OSError:
+                    return
+                if not sent:
+                    return
+                address = socket.inet_ntoa(sent[30:34])
+                source_port, port = struct.unpack_from("!HH", sent, 34)
+                self.seen.append((address, port))
+                for reply in self.answer(address, port, source_port, self.seen.count((address, port))):
+                    try:
+                        far.send(reply)
+                    except OSError:
+                        return
+
+
+def ordinary(address: str, port: int, source_port: int, _nth: int) -> list[bytes]:
+    flags = {OPEN: SYN_ACK, SHUT: RST}.get(address)
+    return [frame(address, port, source_port, flags)] if flags else []
+
+
+def test_an_answer_a_reset_and_silence_are_told_apart() -> None:
+    found = try_syns(Network(ordinary).run_in, [to(NOBODY), to(OPEN), to(SHUT), to(OPEN, 3306)], BRIEF_S)
+    assert {attempt.address: outcome.result for attempt, outcome in found.items() if attempt.port == 8080} == {
+        NOBODY: Result.SILENT, OPEN: Result.ANSWERED, SHUT: Result.RESET,
+    }  # fmt: skip
+    assert found[to(OPEN, 3306)].result is Result.ANSWERED
+
+
+def test_nothing_is_waited_for_once_all_is_settled() -> None:
+    began = time.monotonic()
+    found = try_syns(Network(ordinary).run_in, [to(OPEN, port) for port in range(1, 20)], GENEROUS_S)
+    assert {outcome.result for outcome in found.values()} == {Result.ANSWERED}
+    assert time.monotonic() - began < GENEROUS_S / 2
+
+
+def test_silence_is_waited_for_together() -> None:
+    began = time.monotonic()
+    found = try_syns(Network(ordinary).run_in, [to(NOBODY, port) for port in range(1, 60)], BRIEF_S)
+    assert {outcome.result for outcome in found.values()} == {Result.SILENT}
+    assert time.monotonic() - began < 59 * BRIEF_S / 2
+
+
+def test_what_is_lost_is_sent_again_and_what_is_answered_is_not() -> None:
+    def lossy(address: str, port: int, source_port: int, nth: int) -> list[bytes]:
+        return ordinary(address, port, source_port, nth) if nth == attempts.SENDINGS or port == 1 else []
+
+    network = Network(lossy)
+    found = try_syns(network.run_in, [to(OPEN, 1), to(OPEN, 2), to(NOBODY, 3)], BRIEF_S)
+    assert found[to(OPEN, 2)].result is Result.ANSWERED
+    assert [network.seen.count(one) for one in ((OPEN, 1), (OPEN, 2), (NOBODY, 3))] == [1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda source_port: frame(SHUT, 8080, source_port, SYN_ACK),
+        lambda source_port: frame(OPEN, 8081, source_port, SYN_ACK),
+        lambda source_port: frame(OPEN, 8080, source_port + 1, SYN_ACK),
+        lambda source_port: frame(OPEN, 8080, source_port, SYN),
+        lambda source_port: frame(OPEN, 8080, source_port, SYN_ACK, protocol=17),
+        lambda source_port: frame(OPEN, 8080, source_port, SYN_ACK)[:40],
+    ],
+    ids=["another address", "another port", "another connection", "a SYN", "UDP", "cut off"],
+)
+def test_only_the_answer_of_who_was_asked_counts(change: Callable[[int], bytes]) -> None:
+    network = Network(lambda _address, _port, source_port, _nth: [change(source_port)])
+    assert try_syns(network.run_in, [to(OPEN)], BRIEF_S) == {to(OPEN): Outcome(Result.SILENT)}
+
+
+@given(st.binary(max_size=100))
+def test_any_frame_can_be_read(data: bytes) -> None:
+    assert parse_answer(data) is None or len(data) >= 54
+
+
+def test_each_host_is_visited_once_and_speaks_by_its_own_socket() -> None:
+    network = Network(ordinary)
+    tried = [to(OPEN, port, host) for port, host in enumerate("abab", 1)]
+    found = try_syns(network.run_in, tried, GENEROUS_S)
+    assert [outcome.result for outcome in found.values()] == [Result.ANSWERED] * 4
+    assert network.visits == ["a", "b"]
+
+
+def test_bursts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "AT_ONCE", 4)
+    network = Network(ordinary)
+    found = try_syns(network.run_in, [to(OPEN, port) for port in range(1, 11)], GENEROUS_S)
+    assert [outcome.result for outcome in found.values()] == [Result.ANSWERED] * 10
+    assert network.visits == ["a"] * 3
+
+
+# Requests
 
 
 def here(_host: str, opens: Callable[[], Sockets]) -> Sockets:
@@ -23,68 +151,37 @@ def here(_host: str, opens: Callable[[], Sockets]) -> Sockets:
 
 
 @contextmanager
-def listener(backlog: int = 64) -> Iterator[socket.socket]:
+def server(reply: bytes | None) -> Iterator[tuple[str, int]]:
+    """Answers every connection's first bytes with `reply` and closes; None: takes them and says nothing."""
     with socket.socket() as one:
-        one.bind((LOOPBACK, 0))
-        one.listen(backlog)
-        yield one
+        one.bind(("127.0.0.1", 0))
+        one.listen(64)
+        kept: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = one.accept()
+                except OSError:
+                    return
+                kept.append(connection)
+                if connection.recv(100) and reply is not None:
+                    connection.sendall(reply)
+                    connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield one.getsockname()
+        finally:
+            one.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in kept:
+                connection.close()
 
 
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as one:
-        one.bind((LOOPBACK, 0))
-        return one.getsockname()[1]
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A listener whose queue is full: the kernel drops further SYNs."""
-    with listener(0) as one, ExitStack() as stack:
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(one.getsockname())
-        time.sleep(0.05)
-        yield one.getsockname()[1]
-
-
-def test_the_three_results_keep_their_places(closed_port: int, silent_port: int) -> None:
-    with listener() as one:
-        tried = [
-            Attempt("a", LOOPBACK, silent_port),
-            Attempt("b", LOOPBACK, one.getsockname()[1]),
-            Attempt("a", LOOPBACK, closed_port),
-        ]
-        found = try_all(here, tried, BRIEF_S)
-    assert found == [Outcome(Result.SILENT), Outcome(Result.ANSWERED), Outcome(Result.RESET)]
-
-
-def test_nothing_is_waited_for_once_all_is_settled(closed_port: int) -> None:
-    began = time.monotonic()
-    assert try_all(here, [Attempt("a", LOOPBACK, closed_port)] * 3, GENEROUS_S) == [Outcome(Result.RESET)] * 3
-    assert time.monotonic() - began < GENEROUS_S / 2
-
-
-def test_silence_is_waited_for_together(silent_port: int) -> None:
-    began = time.monotonic()
-    found = try_all(here, [Attempt("a", LOOPBACK, silent_port)] * 30, BRIEF_S)
-    assert found == [Outcome(Result.SILENT)] * 30
-    assert time.monotonic() - began < 30 * BRIEF_S / 2
-
-
-def test_each_hosts_sockets_are_opened_by_one_visit() -> None:
-    visits: list[str] = []
-
-    def visit(host: str, opens: Callable[[], Sockets]) -> Sockets:
-        visits.append(host)
-        return opens()
-
-    with listener() as one:
-        address = one.getsockname()
-        found = try_all(visit, [Attempt(host, *address) for host in "abab"], GENEROUS_S)
-    assert [outcome.result for outcome in found] == [Result.ANSWERED] * 4
-    assert visits == ["a", "b"]
+def request(address: tuple[str, int], what: bytes = b"GET / HTTP/1.1\r\n\r\n") -> Attempt:
+    return Attempt("a", "127.0.0.1", *address, what)
 
 
 @pytest.mark.parametrize(
@@ -95,39 +192,25 @@ def test_each_hosts_sockets_are_opened_by_one_visit() -> None:
     ],
     ids=["a reply", "closed without one"],
 )
-def test_with_a_request_the_first_line_of_the_reply_counts(reply: bytes, expected: Outcome) -> None:
-    heard: list[bytes] = []
-    with listener() as one:
-
-        def serve() -> None:
-            connection, _ = one.accept()
-            with connection:
-                heard.append(connection.recv(100))
-                connection.sendall(reply)
-
-        server = threading.Thread(target=serve)
-        server.start()
-        found = try_all(here, [Attempt("a", *one.getsockname(), b"GET / HTTP/1.1\r\n\r\n")], GENEROUS_S)
-        server.join()
-    assert found == [expected]
-    assert heard == [b"GET / HTTP/1.1\r\n\r\n"]
+def test_the_first_line_of_a_reply_counts(reply: bytes, expected: Outcome) -> None:
+    with server(reply) as address:
+        assert try_requests(here, [request(address)], GENEROUS_S) == {request(address): expected}
 
 
 def test_a_server_that_says_nothing_is_silent() -> None:
-    with listener() as one:
-        assert try_all(here, [Attempt("a", *one.getsockname(), b"hello")], BRIEF_S) == [Outcome(Result.SILENT)]
+    with server(None) as address:
+        assert try_requests(here, [request(address)], BRIEF_S) == {request(address): Outcome(Result.SILENT)}
 
 
-def test_few_descriptors_are_open_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "AT_ONCE", 4)
-    together: list[int] = []
+def test_a_closed_port_is_a_reset() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        closed = one.getsockname()
+    assert try_requests(here, [request(closed)], GENEROUS_S) == {request(closed): Outcome(Result.RESET)}
 
-    def count(_host: str, opens: Callable[[], Sockets]) -> Sockets:
-        sockets = opens()
-        together.append(len(sockets))
-        return sockets
 
-    with listener() as one:
-        found = try_all(count, [Attempt("a", *one.getsockname())] * 10, GENEROUS_S)
-    assert [outcome.result for outcome in found] == [Result.ANSWERED] * 10
-    assert together == [4, 4, 2]
+def test_requests_do_not_wait_for_each_other() -> None:
+    with server(b"HTTP/1.1 200 OK\r\n\r\n") as quick, server(None) as silent:
+        tried = [request(silent), *(request(quick, f"GET /{n}".encode()) for n in range(20))]
+        found = try_requests(here, tried, BRIEF_S)
+    assert [outcome.result for outcome in found.values()] == [Result.SILENT, *[Result.ANSWERED] * 20]
