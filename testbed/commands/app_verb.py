@@ -9,6 +9,7 @@ import click
 from testbed.commands.app_common import cluster_of
 from testbed.commands.app_matrix import matrix_
 from testbed.commands.app_show import show
+from testbed.commands.app_state import reset, seed
 from testbed.commands.common import json_option, lab_option, print_json, print_table
 from testbed.model import Application, ClusterState
 from testbed.platform import applications
@@ -16,18 +17,21 @@ from testbed.platform import applications
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List the applications under functions/ and look at one.
+    """List the applications under functions/, look at one, fill its database.
 
     \b
     Examples:
       testbed app list
       testbed app show chain --svg chain.svg
       sudo testbed app matrix chain --namespace tenant-a
+      sudo testbed app seed hello_retail --photographers 200
     """
 
 
 command.add_command(show)
 command.add_command(matrix_)
+command.add_command(seed)
+command.add_command(reset)
 
 
 @command.command("list", context_settings={"help_option_names": ["-h", "--help"]})
