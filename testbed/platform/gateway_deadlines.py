@@ -49,7 +49,9 @@ class Deadlines(Generic[T]):
             if due_s > now_s:
                 break
             due.append(item)
-        for item in due:
-            if self._due_s.pop(item, None) is not None:
-                self._expired(item)
-        self._arm()
+        try:
+            for item in due:
+                if self._due_s.pop(item, None) is not None:
+                    self._expired(item)
+        finally:  # or one mistake would be the end of all time limits
+            self._arm()

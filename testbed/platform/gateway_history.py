@@ -60,6 +60,7 @@ class History:
             os.replace(fresh, self._path)  # noqa: PTH105  a reader finds the old file or the new one
         except OSError as error:
             log.warning("the counters cannot be kept in %s: %s", self._path, error)
+            return
         self._saved = text
 
     async def run(self) -> None:

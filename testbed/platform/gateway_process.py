@@ -71,19 +71,25 @@ def watch(config: Config, gateway: Gateway) -> Watch:
 
 
 async def serve(gateway: Gateway, follow: Watch, servers: list[asyncio.Server]) -> None:
-    """Serve until SIGTERM or SIGINT, then end cleanly."""
+    """Serve until SIGTERM or SIGINT, then end cleanly; also, with its error, when following or sweeping fails.
+
+    A gateway that no longer follows would look alive and serve by an old state: ending gets it restarted.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tasks = [asyncio.create_task(follow.run()), asyncio.create_task(_sweep(gateway))]
     _tune_collector()
-    await stop.wait()
-    for task in tasks:
+    stopped = asyncio.create_task(stop.wait())
+    ended, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopped, *tasks):
         task.cancel()
     for server in servers:
         server.close()
     await _drain(gateway)
+    for one in ended:
+        one.result()
 
 
 def _pool(config: Config, host: str, port: int, *, pooled: bool | None = None) -> Pool:

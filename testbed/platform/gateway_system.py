@@ -153,9 +153,13 @@ class System:
         code, body = await self._provider.call("GET", f"/system/function/{name}?namespace={namespace}&usage=false")
         if code != 200:
             return  # OpenFaaS ignores alerts for functions that are gone
-        function = json.loads(body)
-        replicas = after_alert(status, function["replicas"], ScalingLabels.of(function.get("labels") or {}))
-        if replicas != function["replicas"]:
+        try:
+            function = json.loads(body)
+            before, labels = int(function["replicas"]), ScalingLabels.of(function.get("labels") or {})
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlatformError(f"the provider's status of {name}.{namespace} cannot be read") from error
+        replicas = after_alert(status, before, labels)
+        if replicas != before:
             await set_replicas(self._provider, name, namespace, replicas)
 
     def _page(self, target: bytes) -> Answer:
