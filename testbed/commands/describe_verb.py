@@ -36,7 +36,7 @@ def command(function: str, lab_name: str, as_json: bool) -> None:
     """
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
-    name, _, namespace = names.function_named(platform.state(), function).partition(".")
+    name, _, namespace = names.deployed(platform.state(), function).partition(".")
     found = description(platform, name, namespace, lab.gateway_url)
     if as_json:
         print_json(found)
@@ -58,7 +58,7 @@ def description(platform: Platform, name: str, namespace: str, gateway_url: str)
     """All that is known of a function or store; of secrets, the names."""
     full_name = f"{name}.{namespace}"
     state = platform.state()
-    if name in stores.KINDS and full_name in state.functions:
+    if state.functions[full_name].store:
         return _store(platform, state, state.functions[full_name])
     status = platform.provider.function(name, namespace)
     function = state.functions[full_name]

@@ -22,6 +22,7 @@ from testbed.errors import LabError
 from testbed.model import ClusterState, Instance
 from testbed.network.cgroups import Cgroups
 from testbed.network.client import LabClient
+from testbed.platform import agent_stores
 from testbed.platform.agent_control import Away, ControlPlane
 from testbed.platform.agent_instance import InstanceKeeper
 from testbed.platform.agent_launch import NodeServices, Sandboxes, group_of
@@ -123,8 +124,9 @@ class Agent:
             try:
                 if instance_id in self._services.lab.hosts():
                     self._services.lab.delete_host(instance_id)
+                agent_stores.remove_data(self._services.state_folder, instance_id)
             except LabError as error:
-                log.warning("the sandbox of %s stays: %s", instance_id, error)
+                log.warning("something of %s stays: %s", instance_id, error)
                 continue
             self._services.cgroups.remove(group_of(instance_id))
             self._services.hosts_file(instance_id).unlink(missing_ok=True)

@@ -207,7 +207,7 @@ class InstanceKeeper(threading.Thread):
         if self._process is None:  # an earlier agent's process, when this one never came to adopt it
             self._process = FunctionProcess.adopt(self._services.pid_file(self.name), self.name)
         if self._process is not None:
-            store = agent_stores.is_store(self._instance)  # it goes after all of its owners
+            store = agent_stores.is_store(self.name)  # it goes after all of its owners
             if self._draining_since is not None and self._known and not store:
                 self._insist(self._ensure_sandbox)
                 self._drain(self._draining_since)
@@ -215,8 +215,7 @@ class InstanceKeeper(threading.Thread):
             self._process.close()
         self._insist(self._remove_sandbox)
         self._services.cgroups.remove(group_of(self.name))
-        if agent_stores.is_store(self._instance):
-            self._insist(lambda: agent_stores.remove_data(self._services.state_folder, self._instance))
+        self._insist(lambda: agent_stores.remove_data(self._services.state_folder, self.name))
         self._services.hosts_file(self.name).unlink(missing_ok=True)
         self._services.pid_file(self.name).unlink(missing_ok=True)
         if self._known:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed import stores
 from testbed.addressing import FUNCTION_PORT
 from testbed.errors import LabError
 from testbed.model import ClusterState, Function, Instance
@@ -62,7 +61,7 @@ class NodeServices:
 
 def group_of(instance_id: str) -> str:
     """The instance's cgroup among the lab's; what stores use is no function's."""
-    kind = "stores" if instance_id.partition(".")[0] in stores.KINDS else "functions"
+    kind = "stores" if agent_stores.is_store(instance_id) else "functions"
     return f"{kind}/{instance_id}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testbed import stores
 from testbed.errors import LabError
-from testbed.model import ClusterState, Function, Instance, Phase
+from testbed.model import ClusterState, Function, Phase
 from testbed.network.mounts import HOSTS_FILE
 from testbed.platform.rewrite import CalleeMissing
 
@@ -24,9 +24,9 @@ class StoreNotReady(CalleeMissing):
     """A store that the function owns has no ready instance yet."""
 
 
-def is_store(instance: Instance) -> bool:
+def is_store(instance_id: str) -> bool:
     """Whether this is a store's instance. No function can have a store's name."""
-    return instance.function in stores.KINDS
+    return instance_id.partition(".")[0] in stores.KINDS
 
 
 def command_line(function: Function, state_folder: Path) -> tuple[str, ...]:
@@ -43,16 +43,19 @@ def environment() -> dict[str, str]:
     return {"PYTHONPATH": str(_PACKAGE_PARENT), "PYTHONUNBUFFERED": "1"}
 
 
-def remove_data(state_folder: Path, instance: Instance) -> None:
-    """A store is gone for good: so is its data. LabError when it cannot be removed."""
-    data = stores.folder(state_folder, instance.namespace, instance.function)
+def remove_data(state_folder: Path, instance_id: str) -> None:
+    """Where this was a store's instance, the store is gone for good: so is its data. LabError when that stays."""
+    name, namespace, _ = instance_id.split(".")
+    if name not in stores.KINDS:
+        return
+    data = stores.folder(state_folder, namespace, name)
     for folder in (data, data.with_name(f".{data.name}.new")):
         try:
             shutil.rmtree(folder)
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise LabError(f"the data of store {instance.function_name} in {folder} stays: {error.strerror}") from error
+            raise LabError(f"the data of store {name}.{namespace} in {folder} stays: {error.strerror}") from error
 
 
 def hosts_text(function: Function, state: ClusterState, present: str, own_line: str) -> str:

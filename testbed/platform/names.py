@@ -27,6 +27,12 @@ def function_named(state: ClusterState, name: str) -> str:
     return wanted
 
 
+def deployed(state: ClusterState, name: str) -> str:
+    """The full name of a deployed function or store; UsageError names functions that are near."""
+    wanted = full_name(name)
+    return wanted if wanted in state.functions else function_named(state, name)
+
+
 def namespace_named(state: ClusterState, name: str) -> str:
     """The name of a namespace that there is; UsageError names those that are near."""
     if name not in state.deployments:

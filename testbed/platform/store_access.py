@@ -19,7 +19,7 @@ from pymysql.constants import CLIENT
 from testbed import stores
 from testbed.errors import PlatformError
 from testbed.platform.store_mail import MESSAGES
-from testbed.platform.store_mariadb import DATABASE, SOCKET, USER
+from testbed.platform.store_mariadb import DATABASE, SOCKET, USER, administrator
 
 TIMEOUT_S = 30
 
@@ -80,7 +80,7 @@ def _connect(state_folder: Path, namespace: str) -> pymysql.Connection[Any]:
     try:
         return pymysql.connect(
             unix_socket=str(socket),
-            user="root",
+            user=administrator(),
             database=DATABASE,
             charset="utf8mb4",
             autocommit=True,

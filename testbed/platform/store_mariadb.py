@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -67,12 +68,17 @@ def server() -> str:
     return program
 
 
+def administrator() -> str:
+    """Who may do everything, by the server's socket alone: the user of the machine that runs it, in a lab root."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 def make_data(program: str, data: Path, script: str) -> None:
     """Make the data folder: system tables, database `app`, and what `script` puts into it. EnvironmentProblem."""
     staging = data.with_name(f".{data.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, mode=0o700)
-    lines = ["create database mysql;", "use mysql;", "set @auth_root_socket='root';"]
+    lines = ["create database mysql;", "use mysql;", f"set @auth_root_socket='{administrator()}';"]
     lines += [(_PACKAGE_SQL / name).read_text() for name in _SYSTEM_TABLES]
     lines += [f"create database {DATABASE};", f"use {DATABASE};", script]
     made = subprocess.run(

@@ -44,6 +44,8 @@ FOLDER = Folder(
         "bad.yml": "\nenvironment:\n  A: [1]\n",
         "none.yml": "values: {}",
         "broken.yml": "a: 'b",
+        "shared/code.py": "",
+        "mariadb.sql": "CREATE TABLE a (b INT);",
     }
 )
 
@@ -146,6 +148,17 @@ def test_variables_are_substituted_as_faas_cli_does(written: str, variables: dic
     assert parse(changed("one:latest", f'"one:{written}"'), variables).function("one").image == f"one:{read}"
 
 
+def test_stores_their_scripts_and_folders_to_copy_are_read() -> None:
+    text = STORES.replace("STORES", "mariadb, mail") + "configuration: {copy: [./shared]}\n"
+    application = parse(text)
+    assert application.function("one").stores == application.stores() == ("mariadb", "mail")
+    assert (application.copied, application.scripts) == (
+        {"shared": "shared"},
+        {"mariadb": "CREATE TABLE a (b INT);"},
+    )
+    assert parse(GOOD).stores() == () and parse(GOOD).scripts == {}
+
+
 def test_a_merge_key_is_followed() -> None:
     text = GOOD.replace(
         "  two:\n    lang: python3-http\n    handler: ./two\n    image: two:latest", "  two: *one"
@@ -157,7 +170,33 @@ def test_a_merge_key_is_followed() -> None:
 TWO = "two:\n    lang: python3-http\n    handler: ./two\n    image: two:latest\n"
 THREE = "  three:\n    lang: python3-http\n    handler: ./three\n    image: three:latest\n"
 
+STORES = changed('directfaas/ingress: "true"', 'directfaas/ingress: "true"\n      directfaas/stores: STORES')
+
 MISTAKES = {
+    "unknown store": (
+        STORES.replace("STORES", "redis"),
+        "15: function one names the store redis; there are mariadb, mail",
+    ),
+    "store named twice": (
+        STORES.replace("STORES", "mail, mail"),
+        "15: function one names the store mail twice; take one of them out",
+    ),
+    "a function named as a store": (
+        GOOD.replace("  two:", "  mail:"),
+        "16: mail is the name of a store; give the function another",
+    ),
+    "copy from outside": (
+        GOOD + "configuration:\n  copy:\n  - ./shared\n  - ../else\n",
+        "23: ../else is not a folder under this file's own; copy one that is",
+    ),
+    "copy of everything": (
+        GOOD + "configuration: {copy: [.]}\n",
+        "20: . is not a folder under this file's own; copy one that is",
+    ),
+    "copy of nothing": (
+        GOOD + "configuration: {copy: [./nowhere]}\n",
+        "20: the folder ./nowhere to copy is missing; make it or mend the path",
+    ),
     "empty": ("# nothing\n", "1: the file is empty; begin with version: 1.0, a provider and functions"),
     "not YAML": (
         changed("provider:", "provider: ["),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -20,6 +21,13 @@ HOSTS = (
 
 def function(namespace: str, name: str, id_: int, *, ingress: bool = False, calls: Iterable[str] = ()) -> Function:
     return Function(namespace, name, id_, addressing.vip(id_), f"test/{name}:1", 1, ingress, tuple(calls))
+
+
+STORES = {"mariadb": 3306, "mail": 587}
+
+
+def store(namespace: str, name: str, id_: int) -> Function:
+    return Function(namespace, name, id_, addressing.vip(id_), "", 1, port=STORES[name], store=True)
 
 
 def instance(of: Function, serial: int, node: int, index: int, phase: Phase = Phase.READY) -> Instance:
@@ -72,7 +80,7 @@ def snapshot(of: ClusterState) -> dict[str, Any]:
 
 @st.composite
 def clusters(draw: st.DrawFn) -> ClusterState:
-    """Up to two namespaces, each with its own acyclic application, instances anywhere in any phase."""
+    """Up to two namespaces, each with its own acyclic application and stores, instances anywhere in any phase."""
     deployments, functions, instances = [], [], []
     used = dict.fromkeys(NODES, 10)
     for namespace in draw(st.sampled_from([("t",), ("t", "u")])):
@@ -81,8 +89,11 @@ def clusters(draw: st.DrawFn) -> ClusterState:
         for k in range(count):
             later = [f"f{j}" for j in range(k + 1, count)]
             calls = draw(st.lists(st.sampled_from(later), unique=True)) if later else []
+            owns = tuple(draw(st.lists(st.sampled_from(sorted(STORES)), unique=True)))
             new = function(namespace, f"f{k}", 256 + len(functions), ingress=draw(st.booleans()), calls=calls)
-            functions.append(new)
+            functions.append(replace(new, stores=owns))
+        functions += [store(namespace, name, 256 + len(functions) + k) for k, name in enumerate(STORES)]
+        for new in functions[-count - len(STORES) :]:
             for serial in range(draw(st.integers(0, 2))):
                 node = draw(st.sampled_from(NODES))
                 used[node] += 1

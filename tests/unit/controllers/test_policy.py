@@ -42,11 +42,16 @@ def allowed(state: ClusterState, caller: str, callee: str) -> bool:  # noqa: PLR
         if roles[callee] is Role.PROBE:
             return roles[caller] in (Role.CLIENT, Role.PROBE) and caller != callee
         return roles[caller] is Role.CLIENT and roles[callee] is Role.GATEWAY
+    if callee in functions and functions[callee].store:
+        owner = functions.get(caller)
+        return bool(owner) and owner.namespace == functions[callee].namespace and functions[callee].name in owner.stores
     if caller == "gateway":
         return functions[callee].ingress or state.route(functions[callee].namespace) is Route.GATEWAY
     if caller in roles:
         return False
     source = functions[caller]
+    if source.store:
+        return False
     if state.route(source.namespace) is Route.GATEWAY:
         return callee == "gateway"
     if callee in roles:
@@ -64,7 +69,8 @@ def check_every_pair(state: ClusterState) -> None:
         product(speakers(state).items(), vips(state).items())
     ):
         cluster = network(state) if number % 40 == 0 else cluster  # noqa: F821 - set in the first round
-        outcome = cluster.send(tcp(node, eip, vip, sport=20_000 + number))
+        port = state.functions[callee].port if callee in state.functions else addressing.FUNCTION_PORT
+        outcome = cluster.send(tcp(node, eip, vip, sport=20_000 + number, dport=port))
         if not allowed(state, caller, callee):
             assert outcome.reason == "not-in-call-graph", (caller, callee)
         elif not ready(state, callee):
@@ -72,6 +78,7 @@ def check_every_pair(state: ClusterState) -> None:
         else:
             assert outcome.port is not None, (caller, callee, outcome.reason)
             assert outcome.fields["ipv4_dst"] in ready(state, callee)
+            assert outcome.fields["tcp_dst"] == port
             assert outcome.port == addressing.port_name(outcome.fields["ipv4_dst"])
             back = cluster.send(cluster.answer(outcome))
             assert (back.port, back.fields["ipv4_src"]) == (addressing.port_name(eip), vip), (caller, callee)

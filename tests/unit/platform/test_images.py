@@ -97,3 +97,19 @@ def test_a_template_that_cannot_be_used_is_refused(tmp_path: Path, text: str | N
     with pytest.raises(StackError) as caught:
         images.read_template(tmp_path)
     assert str(caught.value) == f"{tmp_path / 'template.yml'} {message}"
+
+
+def test_a_copied_folder_lies_in_every_functions_own_under_its_name(folder: Path) -> None:
+    (folder / "shared").mkdir()
+    (folder / "shared" / "code.py").write_text("common = 1")
+    two = FunctionSpec("two", "python", str(folder / "two"), "shop/two:1.0")
+    app = application(folder)
+    both = Application("shop", (*app.functions, two), copied={"lib/shared": str(folder / "shared")})
+    first = images.build(both, folder / "templates", folder / "images")
+    for name in ("one", "two"):
+        image = folder / "images" / f"shop_{name}_1.0" / "function"
+        assert (image / "lib" / "shared" / "code.py").read_text() == "common = 1"
+        assert (image / "handler.py").read_text() == f"# {name}"
+    (folder / "shared" / "code.py").write_text("common = 2")
+    second = images.build(both, folder / "templates", folder / "images")
+    assert first.keys() == second.keys() and not set(first.values()) & set(second.values())

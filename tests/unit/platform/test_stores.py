@@ -1,0 +1,236 @@
+"""Stores at the apiserver and at deployment: made with their first owner, gone with the last, and no functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from testbed import stores
+from testbed.errors import EnvironmentProblem, PlatformError, UsageError
+from testbed.model import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
+from testbed.platform import store_mariadb, store_setup, validation
+from testbed.platform.gateway_services import Services
+from testbed.platform.store import Conflict, NotFound, Store
+from testbed.platform.validation import FunctionRequest, SecretRequest
+
+HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
+NODE = "directfaas/node"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "db", (1, 2, 3), HOSTS)
+    made.secrets.create(SecretRequest("t", "mariadb-password", "cHc="))
+    yield made
+    made.close()
+
+
+def request(name: str, *owned: str, node: str = "node3,node2") -> FunctionRequest:
+    return FunctionRequest("t", name, "i", annotations={NODE: node}, stores=owned)
+
+
+def gone(store: Store) -> None:
+    """The agents have taken away all that drains."""
+    for instance in list(store.state.instances.values()):
+        if instance.phase is Phase.DRAINING:
+            store.delete_instance(instance.id)
+
+
+def names(store: Store) -> list[str]:
+    return sorted(one.name for one in store.state.functions.values())
+
+
+def test_a_store_is_made_with_its_first_owner_where_that_may_run(store: Store) -> None:
+    store.create_function(request("till", "mariadb"), "b")
+    store.create_function(request("clerk", "mariadb", node="node2"), "b")
+    made = store.state.functions["mariadb.t"]
+    assert (made.store, made.port, made.replicas, made.secrets) == (True, 3306, 1, ("mariadb-password",))
+    assert [(one.id, one.node) for one in store.state.instances.values() if one.function == "mariadb"] == [
+        ("mariadb.t.1", 3)
+    ]
+    assert made.id < store.state.functions["till.t"].id  # it is there before what needs it
+    assert store.state.owners(made) == ["clerk", "till"]
+    assert ClusterState.from_json(store.state.to_json()) == store.state
+
+
+def test_a_store_goes_with_its_last_owner_and_not_before_it_is_gone(store: Store) -> None:
+    for name in ("till", "clerk"):
+        store.create_function(request(name, "mariadb"), "b")
+    store.remove_function("till.t")
+    gone(store)
+    assert names(store) == ["clerk", "mariadb"] and not store.removing("mariadb.t")
+    store.remove_function("clerk.t")
+    assert store.state.instances["mariadb.t.1"].phase is not Phase.DRAINING
+    gone(store)
+    assert store.state.instances["mariadb.t.1"].phase is Phase.DRAINING
+    with pytest.raises(Conflict, match=r"the store mariadb\.t is still being removed; deploy again in a moment"):
+        store.create_function(request("till", "mariadb"), "b")
+    gone(store)
+    assert names(store) == []
+
+
+def test_a_namespace_goes_with_its_stores_last_of_all(store: Store) -> None:
+    store.create_function(request("till", "mariadb", "mail"), "b")
+    store.remove_namespace("t")
+    assert {key for key, one in store.state.instances.items() if one.phase is Phase.DRAINING} == {"till.t.1"}
+    gone(store)
+    assert "t" in store.state.deployments
+    gone(store)
+    assert (store.state.functions, store.state.deployments) == ({}, {})
+
+
+def test_an_owner_that_names_a_store_no_more_gives_it_up(store: Store) -> None:
+    store.create_function(request("till", "mail"), "b")
+    store.update_function(request("till"), "b")
+    assert store.state.functions["till.t"].revision == 2  # what it sees in /etc/hosts is another
+    assert store.removing("mail.t")
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mail"])
+def test_nobody_scales_updates_or_removes_a_store(store: Store, name: str) -> None:
+    store.create_function(request("till", "mariadb", "mail"), "b")
+    for refused in (
+        lambda: store.scale_function(f"{name}.t", 0),
+        lambda: store.remove_function(f"{name}.t"),
+        lambda: store.update_function(request(name), "b"),
+    ):
+        with pytest.raises(NotFound, match=f"there is no function {name}"):
+            refused()
+
+
+def test_another_password_starts_the_stores_process_again_and_replaces_its_owners(store: Store) -> None:
+    store.create_function(replace(request("till", "mariadb"), secrets=("mariadb-password",)), "b")
+    for instance in list(store.state.instances.values()):
+        store.set_phase(instance.id, Phase.READY)
+    store.secrets.update(SecretRequest("t", "mariadb-password", "b3RoZXI="))
+    instances = store.state.instances
+    assert set(instances) == {
+        "mariadb.t.1",
+        "till.t.1",
+        "till.t.2",
+    }  # two servers on one data folder would be one too many
+    assert instances["mariadb.t.1"].revision == store.state.functions["mariadb.t"].revision == 2
+
+
+def test_the_gateway_and_all_who_scale_do_not_see_stores(store: Store) -> None:
+    store.create_function(request("till", "mariadb"), "b")
+    assert set(store.state.without_stores().functions) == {"till.t"}
+    services = Services(lambda vip: Mock(host=vip, port=8080), "t")
+    services.update(store.state)
+    assert [services.find(name) is not None for name in (b"till.t", b"mariadb.t", b"mariadb")] == [True, False, False]
+
+
+# What is refused
+
+
+def checked(secrets: tuple[str, ...] = ("mariadb-password",), **body: Any) -> FunctionRequest:
+    body = {"service": "till", "image": "i", "namespace": "t", **body}
+    wanted = validation.function_request(body, "openfaas-fn")
+    validation.check(wanted, ClusterState(1, (1, 2, 3)), lambda image: "b", secrets)
+    return wanted
+
+
+def test_a_function_request_names_its_stores() -> None:
+    assert checked(annotations={stores.STORES_ANNOTATION: "mariadb , mail"}).stores == ("mariadb", "mail")
+    assert checked((), annotations={stores.STORES_ANNOTATION: "mail"}).stores == ("mail",)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"service": "mail"}, "mail is the name of a store; give the function another"),
+        (
+            {"annotations": {stores.STORES_ANNOTATION: "redis"}},
+            "function till names the store redis; there are mariadb, mail",
+        ),
+        (
+            {"annotations": {stores.STORES_ANNOTATION: "mail,mail"}},
+            "function till names the store mail twice; take one of them out",
+        ),
+        (
+            {"secrets_there": (), "annotations": {stores.STORES_ANNOTATION: "mariadb"}},
+            "function till names the store mariadb, whose password is the secret mariadb-password, which namespace t "
+            "does not have; create it first",
+        ),
+    ],
+    ids=["a store's name", "unknown", "twice", "no password"],
+)
+def test_what_is_wrong_with_a_request_is_said(body: dict[str, Any], said: str) -> None:
+    there = body.pop("secrets_there", ("mariadb-password",))
+    with pytest.raises(UsageError) as refused:
+        checked(there, **body)
+    assert str(refused.value) == said
+
+
+# Deployment
+
+
+class Provider:
+    """A provider that keeps what it is given."""
+
+    def __init__(self, *secrets: str) -> None:
+        self.names = list(secrets)
+        self.values: list[bytes] = []
+
+    def secrets(self, namespace: str) -> list[str]:
+        return self.names
+
+    def create_secret(self, name: str, namespace: str, value: bytes) -> None:
+        self.names.append(name)
+        self.values.append(value)
+
+
+def application(script: str = "") -> Application:
+    spec = FunctionSpec("till", "python", "till", "i", stores=("mariadb", "mail"))
+    return Application("shop", (spec,), scripts={"mariadb": script} if script else {})
+
+
+def running(name: str, replicas: int = 1) -> dict[str, Function]:
+    return {f"{name}.t": Function("t", name, 256, "10.96.1.0", "", replicas, port=3306, store=True)}
+
+
+def prepare(folder: Path, provider: Any, script: str = "", functions: dict[str, Function] | None = None) -> None:
+    store_setup.prepare(application(script), "t", folder, provider, functions or {})
+
+
+def test_deploy_makes_a_password_only_where_there_is_none(tmp_path: Path) -> None:
+    first, second = Provider(), Provider()
+    prepare(tmp_path, first)
+    prepare(tmp_path, second)
+    assert first.names == ["mariadb-password"] and len(first.values[0]) > 20
+    assert first.values != second.values
+    had = Provider("mariadb-password")
+    prepare(tmp_path, had)
+    assert had.values == []
+
+
+def test_the_script_of_an_earlier_application_is_not_run_for_the_next(tmp_path: Path) -> None:
+    file = stores.script(tmp_path, "t", "mariadb")
+    prepare(tmp_path, Provider(), "CREATE TABLE a (b INT);")
+    assert file.read_text() == "CREATE TABLE a (b INT);"
+    prepare(tmp_path, Provider(), "", running("mariadb", replicas=0))
+    assert not file.exists()
+
+
+def test_a_store_that_was_made_with_another_script_is_not_passed_off_as_this_one(tmp_path: Path) -> None:
+    prepare(tmp_path, Provider(), "one")
+    prepare(tmp_path, Provider(), "one", running("mariadb"))
+    with pytest.raises(PlatformError) as refused:
+        prepare(tmp_path, Provider(), "two", running("mariadb"))
+    assert str(refused.value) == (
+        "namespace t has a store mariadb that was made with another mariadb.sql than that of shop; remove it first: "
+        "testbed remove --namespace t"
+    )
+    assert stores.script(tmp_path, "t", "mariadb").read_text() == "one"
+
+
+def test_a_machine_without_the_server_is_told_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_mariadb.shutil, "which", lambda name, path: None)
+    with pytest.raises(EnvironmentProblem, match=r"does not have; install it with `apt-get install mariadb-server`"):
+        store_setup.check(application())
+    store_setup.check(Application("shop", (FunctionSpec("m", "python", "m", "i", stores=("mail",)),)))
