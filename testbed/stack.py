@@ -25,6 +25,7 @@ from testbed.scaling import PRESETS
 from testbed.stack_surroundings import Disk, Surroundings
 from testbed.yamlnodes import Scalar, YamlReader
 
+STACK_FILE = "stack.yaml"
 INGRESS_ANNOTATION = "directfaas/ingress"
 CALLS_ANNOTATION = "directfaas/calls"
 NODE_ANNOTATION = "directfaas/node"
@@ -52,11 +53,12 @@ class _Read:
 
 
 def load(path: Path, variables: Mapping[str, str] | None = None, templates: Path = DEFAULT_TEMPLATES) -> Application:
-    """The application of the stack.yaml at `path`; raises StackError.
+    """The application of the stack.yaml at `path`, or in the folder `path`; raises StackError.
 
     Its name is that of the file's folder; handlers are absolute paths. `variables` (default: this
     process's environment) fill `${VAR}`.
     """
+    path = path / STACK_FILE if path.is_dir() else path
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ def command(
     regex: str | None,
     lab_name: str,
 ) -> None:
-    """Deploy an application.
+    """Deploy the application of STACK: a stack.yaml, or a folder that holds one.
 
     \b
     Examples:

@@ -29,7 +29,7 @@ def load(name: str, folder: Path = FOLDER, variables: Mapping[str, str] | None =
         near = difflib.get_close_matches(name, there, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(there) or 'none'}"
         raise UsageError(f'no application "{name}" stands under {folder}; {hint}')
-    return stack.load(folder / name / "stack.yaml", variables)
+    return stack.load(folder / name, variables)
 
 
 def namespaces_with(application: Application, state: ClusterState) -> list[str]:

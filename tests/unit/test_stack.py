@@ -467,6 +467,7 @@ def test_load_reads_a_file_and_its_surroundings(tmp_path: Path) -> None:
     application = stack.load(file, {}, tmp_path / "templates")
     assert application.name == "shop"
     assert application.function("two").handler == str(tmp_path / "shop" / "two")
+    assert stack.load(file.parent, {}, tmp_path / "templates") == application
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
