@@ -49,10 +49,11 @@ def owners(application: Application, state: ClusterState, only: tuple[str, ...] 
 def reset(state_folder: Path, namespace: str) -> None:
     """Make the database as it was when it was first made: without tables, but those of the application's mariadb.sql.
 
-    Raises LabError when the database cannot be reached.
+    Raises PlatformError when the database cannot be reached.
     """
-    for (table,) in store_access.execute(state_folder, namespace, "SHOW TABLES"):
-        store_access.execute(state_folder, namespace, f"DROP TABLE `{table}`")
+    tables = [f"`{table}`" for (table,) in store_access.execute(state_folder, namespace, "SHOW TABLES")]
+    if tables:
+        store_access.execute(state_folder, namespace, f"DROP TABLE {', '.join(tables)}")
     script = stores.script(state_folder, namespace, STORE)
     if script.is_file():
         store_access.run_script(state_folder, namespace, script.read_text())

@@ -1,0 +1,281 @@
+"""Hello, Retail! on both routes of one lab: the same answers, the bytes, connections and statements of the original."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from experiments.application_requests import Request, load
+from experiments.chain_session import parse_gateway_connections, sum_calls
+from testbed import addressing, stack
+from testbed.model import Route
+from testbed.network.lab import Lab
+from testbed.platform import application_state, store_access
+from testbed.platform.client import Platform
+from tests.lab.conftest import CHECKOUT, command_line
+from tests.lab.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
+from tests.lab.traffic import in_host
+
+REQUESTS = load("hello_retail")
+SHOPS = {"shop-gateway": Route.GATEWAY, "shop-direct": Route.DIRECT}
+PAIRS = 8
+"""How often chains 1 and 2 are asked for on each route."""
+
+ORCHESTRATORS = {
+    "photo-request": ("photo-assign", "photo-message", "photo-record"),
+    "photo-acquire": ("photo-receive", "photo-success", "photo-report"),
+    "product-purchase": ("product-purchase-get-price", "product-purchase-authorize-cc", "product-purchase-publish"),
+}
+WIRE = {
+    "photo-request": [(358, 600), (644, None), (677, 677)],
+    "photo-acquire": [(84, 263), (263, 290), (290, 314)],
+    "product-purchase": [(62, 92), (92, 141), (141, 98)],
+}
+"""Bodies of the three calls of each chain, in bytes; None: as long as the headers that it echoes. An authorisation is
+taken for one of 16 digits, elapsed milliseconds for one digit."""
+
+STORE_USE = {"photo-request": (3, 12), "photo-acquire": (4, 15), "product-purchase": (2, 5)}
+"""Connections to the database and statements, with those that are not waited for."""
+
+VARIABLE = [(rb'"authorization":\d+', b'"authorization":0'), (rb'Elapse":\d+', b'Elapse":0')]
+
+
+@pytest.fixture(scope="module")
+def platform(lab: Lab) -> Iterator[Platform]:
+    with lab.inside():
+        platform = Platform(lab)
+        application = stack.load(CHECKOUT / "functions/hello_retail/stack.yaml", {})
+        for shop, route in SHOPS.items():
+            platform.deploy(application, shop, route, "spread")
+        yield platform
+        for shop in SHOPS:
+            platform.remove(shop)
+
+
+@pytest.fixture
+def seeded(lab: Lab, platform: Platform) -> Platform:
+    """Both shops with nine free photographers."""
+    seed(lab, 9)
+    return platform
+
+
+def seed(lab: Lab, photographers: int) -> None:
+    script = application_state.seed_script("hello_retail", {"photographers": photographers})
+    for shop in SHOPS:
+        application_state.seed(lab.state_folder, shop, script)
+
+
+def by_client(lab: Lab, action: Callable[[], Any]) -> Any:
+    return in_host(lab, "client", action)
+
+
+def previous(lab: Lab, name: str, shop: str) -> Any:
+    """The answer that a chain follows; None where it follows none."""
+    if not REQUESTS[name].after:
+        return None
+    reply = by_client(lab, lambda: ask(REQUESTS[REQUESTS[name].after], shop))
+    assert reply.status == 200, reply
+    return reply.value
+
+
+def constant(body: bytes) -> bytes:
+    """An answer without its random number and its elapsed times."""
+    for pattern, replacement in VARIABLE:
+        body = re.sub(pattern, replacement, body)
+    return body
+
+
+def test_all_three_chains_answer_the_same_on_both_routes_as_often_as_asked(lab: Lab, platform: Platform) -> None:
+    arguments = ("seed", "hello_retail", "--photographers", str(PAIRS), "--name", lab.name)
+    result = command_line("app", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "hello_retail is seeded in shop-direct, shop-gateway\n"
+
+    def rounds(shop: str) -> list[tuple[bytes, ...]]:
+        found = []
+        for _ in range(PAIRS):
+            first = ask(REQUESTS["photo-request"], shop)
+            second = ask(REQUESTS["photo-acquire"], shop, first.value)
+            third = ask(REQUESTS["product-purchase"], shop)
+            assert [one.status for one in (first, second, third)] == [200] * 3, (first, second, third)
+            found.append(tuple(constant(one.body) for one in (first, second, third)))
+        return found
+
+    by_gateway, directly = (by_client(lab, lambda shop=shop: rounds(shop)) for shop in SHOPS)
+    assert by_gateway == directly
+    photographers = [json.loads(first)["data"]["photographer"]["id"] for first, _, _ in directly]
+    assert photographers == [f"{number}" for number in range(1, PAIRS + 1)]
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_errors_are_those_of_the_original(lab: Lab, platform: Platform, shop: str) -> None:
+    seed(lab, 1)
+
+    def errors() -> list[tuple[int, str]]:
+        purchase, request, acquire = (REQUESTS[name] for name in ("product-purchase", "photo-request", "photo-acquire"))
+        replies = [ask(purchase, shop, creditCard="0"), ask(purchase, shop, user="nobody"), ask(purchase, shop, id="0")]
+        assigned = ask(request, shop).value
+        replies.append(ask(request, shop))
+        assert ask(acquire, shop, assigned).status == 200
+        replies.append(ask(acquire, shop, assigned))
+        return [(reply.status, reply.value["error"]) for reply in replies]
+
+    assert by_client(lab, errors) == [
+        (500, "failed to publish"),
+        (500, "failed to authorize credit card"),
+        (500, "failed to publish"),
+        (500, "Failed in photo-assign"),
+        (500, "failed to receive photo"),
+    ]
+
+
+@pytest.mark.parametrize("name", ORCHESTRATORS)
+def test_bodies_on_the_wire_have_the_sizes_of_the_original(lab: Lab, seeded: Platform, name: str) -> None:
+    """Up to the digits of random numbers and of elapsed milliseconds."""
+    for shop in SHOPS:
+        host = next(one for one in seeded.state().instances.values() if one.function_name == f"{name}.{shop}")
+        before = previous(lab, name, shop)
+        with wire_of(lab, host.id) as kept:
+            reply = by_client(lab, lambda shop=shop, before=before: ask(REQUESTS[name], shop, before))
+            assert reply.status == 200
+            eventually(lambda kept=kept, host=host: len(exchanges(kept, host.eip)) == 3, "not every call was recorded")
+        for seen, (request, answer) in zip(exchanges(kept, host.eip), WIRE[name], strict=True):
+            assert (seen.request, seen.answer if answer else None) == (request, answer), (shop, seen)
+
+
+@pytest.fixture
+def per_call(lab: Lab, seeded: Platform) -> Iterator[Platform]:
+    """The gateway opens a connection to a function for each request."""
+    restart_gateway(lab, "per-call")
+    yield seeded
+    restart_gateway(lab, "pooled")
+
+
+def restart_gateway(lab: Lab, upstream: str) -> None:
+    lab.client.restart("gateway", {"gateway_upstream": upstream})
+    for shop in SHOPS:
+        eventually(lambda shop=shop: by_client(lab, lambda: answers(shop)), "the gateway did not come back")
+
+
+def answers(shop: str) -> bool:
+    try:
+        return ask(REQUESTS["list-categories"], shop).status == 200
+    except OSError:
+        return False
+
+
+def counted(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
+    """A shop's connections so far, as the switches have counted them."""
+    calls = sum_calls(platform.counters()["calls"])
+    return Counter({pair: n for pair, n in calls.items() if pair == ("client", "gateway") or shop in "".join(pair)})
+
+
+def settled(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
+    """The counters, once they stand still: switches report with a delay."""
+    last = counted(platform, shop)
+    for _ in range(50):
+        time.sleep(0.3)
+        earlier, last = last, counted(platform, shop)
+        if earlier == last:
+            return last
+    raise AssertionError("the counters do not stand still")
+
+
+def connections(lab: Lab, platform: Platform, shop: str, name: str) -> Counter[tuple[str, str]]:
+    """The connections of one chain, those to stores as well."""
+    before = previous(lab, name, shop)
+    earlier = settled(platform, shop)
+    assert by_client(lab, lambda: ask(REQUESTS[name], shop, before)).status == 200
+    return settled(platform, shop) - earlier
+
+
+def without_stores(found: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    return {pair: number for pair, number in found.items() if not pair[1].startswith(("mariadb.", "mail."))}
+
+
+@pytest.mark.parametrize(("shop", "expected"), [("shop-gateway", 8), ("shop-direct", 5)])
+def test_a_chain_takes_eight_connections_by_gateway_and_five_directly(
+    lab: Lab, per_call: Platform, shop: str, expected: int
+) -> None:
+    for name, names in ORCHESTRATORS.items():
+        orchestrator, callees = f"{name}.{shop}", [f"{callee}.{shop}" for callee in names]
+        wanted = {("client", "gateway"): 1, ("gateway", orchestrator): 1}
+        if SHOPS[shop] is Route.GATEWAY:
+            wanted |= {(orchestrator, "gateway"): 3, **{("gateway", callee): 1 for callee in callees}}
+        else:
+            wanted |= {(orchestrator, callee): 1 for callee in callees}
+        assert without_stores(connections(lab, per_call, shop, name)) == wanted
+        assert sum(wanted.values()) == expected
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_with_a_pooled_upstream_callers_still_open_four_and_the_gateway_what_it_says(
+    lab: Lab, seeded: Platform, shop: str
+) -> None:
+    opened = gateway_opened()
+    found = without_stores(connections(lab, seeded, shop, "product-purchase"))
+    assert sum(number for (caller, _), number in found.items() if caller != "gateway") == 4
+    assert {pair: number for pair, number in found.items() if pair[0] == "gateway"} == gateway_opened() - opened
+
+
+def gateway_opened() -> Counter[tuple[str, str]]:
+    """Connections that the gateway says it has opened."""
+    url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
+    return Counter(parse_gateway_connections(requests.get(url, timeout=5).text))
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_connections_to_the_database_and_statements_are_those_of_the_original(
+    lab: Lab, seeded: Platform, shop: str
+) -> None:
+    for name, (connections, statements) in STORE_USE.items():
+        before = previous(lab, name, shop)
+        earlier = settled(seeded, shop)
+        with statements_of(lab, shop) as said:
+            assert by_client(lab, lambda name=name, before=before: ask(REQUESTS[name], shop, before)).status == 200
+            found = settled(seeded, shop) - earlier
+            eventually(lambda said=said, wanted=connections: said()["Quit"] == wanted, f"{name}: {said()}")
+        assert (said()["Connect"], said()["Query"]) == (connections, statements), name
+        on_switches = sum(number for (_, callee), number in found.items() if callee == f"mariadb.{shop}")
+        assert on_switches == connections, name
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_message_and_record_overlap_and_the_mail_arrives(lab: Lab, seeded: Platform, shop: str) -> None:
+    mails = len(list(store_access.messages(lab.state_folder, shop)))
+    invocations = len(records(lab, shop)["photo-message"])
+    for _ in range(9):
+        assert by_client(lab, lambda: ask(REQUESTS["photo-request"], shop)).status == 200
+    eventually(lambda: len(list(store_access.messages(lab.state_folder, shop))) == mails + 9, "mails are missing")
+    mail = list(store_access.messages(lab.state_folder, shop))[-1]
+    assert mail["subject"] == "Hello Retail: please photograph Striped Wool Socks, Three Pair"
+    assert len(records(lab, shop)["photo-message"]) == invocations + 9
+    assign, message, record = (records(lab, shop)[name][-9:] for name in ORCHESTRATORS["photo-request"])
+    overlaps = 0
+    for one, two, three in zip(assign, message, record, strict=True):
+        assert one["ended_ns"] <= min(two["started_ns"], three["started_ns"])
+        overlaps += max(two["started_ns"], three["started_ns"]) < min(two["ended_ns"], three["ended_ns"])
+    assert overlaps > 0, "message and record never ran at the same time"
+
+
+def test_the_operators_function_is_closed_to_the_outside_on_the_direct_route(lab: Lab, seeded: Platform) -> None:
+    card = Request("add-card", "product-purchase-add-cc", body={"user": "mallory", "creditCard": "1"})
+    assert by_client(lab, lambda: ask(card, "shop-direct")).status >= 400
+    rows = store_access.execute(lab.state_folder, "shop-direct", "SELECT rowkey FROM creditCardAuthority")
+    assert [key for (key,) in rows] == ["prabkumar"]
+
+
+def test_reset_empties_the_database_of_the_named_namespace(lab: Lab, seeded: Platform) -> None:
+    result = command_line("app", "reset", "hello_retail", "-n", "shop-direct", "--name", lab.name)
+    assert result.returncode == 0, result.stderr
+    tables = {shop: len(store_access.execute(lab.state_folder, shop, "SHOW TABLES")) for shop in SHOPS}
+    assert tables == {"shop-direct": 0, "shop-gateway": 7}
+    reply = by_client(lab, lambda: ask(REQUESTS["photo-request"], "shop-direct"))
+    assert (reply.status, reply.value["error"]) == (500, "Failed in photo-assign")
