@@ -35,8 +35,10 @@ def command(function: str, data: str | None, query: str, verbose: bool, lab_name
     lab = Lab.attach(lab_name)
     body = sys.stdin.buffer.read() if data == "-" else data.encode() if data is not None else None
     url = f"{lab.gateway_url}/function/{function}" + (f"?{query}" if query else "")
+    session = requests.Session()
+    session.trust_env = False  # a proxy of the machine's is no way to the lab
     try:
-        answer = requests.request("GET" if body is None else "POST", url, data=body, timeout=120)
+        answer = session.request("GET" if body is None else "POST", url, data=body, timeout=120)
     except requests.RequestException as error:
         raise PlatformError(
             f"the gateway at {lab.gateway_url} does not answer ({error}); see `testbed status`"

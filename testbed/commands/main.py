@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from testbed.errors import TestbedError
+from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.labkernel import cli as labkernel
 
 VERBS = {
@@ -46,6 +46,9 @@ VERBS = {
 """Verb -> one line of help. Each is the `command` of the module of its name."""
 
 
+OWN_PACKAGES = ("testbed", "experiments", "controllers")
+
+
 class Verbs(click.Group):
     """Imports a verb's module only when it is asked for: `--help` answers at once."""
 
@@ -55,7 +58,12 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"testbed.commands.{cmd_name}_verb")
+        try:
+            module = importlib.import_module(f"testbed.commands.{cmd_name}_verb")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in OWN_PACKAGES:
+                raise
+            raise EnvironmentProblem(f"the environment has no {error.name}; run `make setup` once more") from error
         command: click.Command = module.command
         return command
 

@@ -75,6 +75,8 @@ class LabClient:
                 connection.connect(str(self.socket_path))
                 protocol.send(connection, {"operation": operation, "arguments": arguments})
                 answer, fds = protocol.receive(connection)
+            except PermissionError:
+                raise errors.EnvironmentProblem("the lab belongs to root; use sudo") from None
             except OSError as error:
                 raise errors.LabError(
                     f"the lab behind {self.socket_path} does not answer ({error}); see `testbed status`"

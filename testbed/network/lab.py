@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,12 +25,14 @@ from testbed.network import cgroups
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
 from testbed.network.foreign import foreign_gateway
+from testbed.network.loopback import listening_socket
 from testbed.network.namespace import setns, within
 
 STATE_ROOT = Path("/run/testbed")
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEFAULT_NAME = "lab"
 START_TIMEOUT_S = 180.0
+END_TIMEOUT_S = 30.0
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,30}")
 REQUIRED_PROGRAMS = {
     "ovs-vsctl": "openvswitch-switch",
@@ -81,7 +82,7 @@ class Lab:
         gateway_command = foreign_gateway()
         holder = _Holder.claim(name)
         try:
-            with _listening_socket(gateway_port) as listener:
+            with listening_socket(gateway_port) as listener:
                 port = listener.getsockname()[1]
                 config = {
                     "name": name,
@@ -198,14 +199,20 @@ class Lab:
         return subprocess.Popen(self.command(host, argv), **options)
 
     def stop(self) -> None:
-        """End the lab and everything in it. Safe to call twice."""
+        """End the lab and everything in it. Safe to call twice for who started it. LabError when it does not end."""
         if self._holder:
             self._holder.release()
             self._holder = None
             return
         runner = json.loads((self.state_folder / "lab.json").read_text())["runner"]
-        os.kill(runner, signal.SIGTERM)
-        _wait_until(lambda: not self.state_folder.exists(), 15)
+        try:
+            os.kill(runner, signal.SIGTERM)
+        except PermissionError:
+            raise EnvironmentProblem(f"lab {self.name!r} belongs to root; use sudo") from None
+        except ProcessLookupError:
+            pass  # it has just ended, and its janitor is at work
+        if not _wait_until(lambda: not self.state_folder.exists(), END_TIMEOUT_S):
+            raise LabError(f"lab {self.name!r} has not ended after {END_TIMEOUT_S:.0f} s; end process {runner} by hand")
 
     def wait(self) -> None:
         """Block until the lab ends."""
@@ -342,20 +349,6 @@ def _taken(name: str) -> LabError:
 def check_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
         raise UsageError(f"lab name {name!r} is not lower-case letters, digits and dashes (at most 31)")
-
-
-@contextmanager
-def _listening_socket(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UsageError(
-                f"port {port} of this machine cannot be used ({error.strerror}); choose another --port"
-            ) from error
-        listener.listen(1024)
-        yield listener
 
 
 @contextmanager
