@@ -176,7 +176,10 @@ class Cluster:
         return sandbox
 
     def _make_sandbox(self, node: int) -> Sandbox:
-        return Sandbox(f"spare{next(self._spares)}", self.node(node).netns, self.datapath, self._cgroups)
+        try:
+            return Sandbox(f"spare{next(self._spares)}", self.node(node).netns, self.datapath, self._cgroups)
+        except OSError as error:
+            raise LabError(f"no sandbox could be made on node{node}: {error}") from error
 
     def _register(self, sandbox: Sandbox, switch: OvsNode, eip: str) -> None:
         """Tell Mininet of a host and its link."""
@@ -191,24 +194,36 @@ class Cluster:
         link.intf1.mac = addressing.mac(eip)
 
     def delete_host(self, name: str) -> None:
-        """Take a host, its port and its link away; what runs in it must have ended."""
+        """Take a host, its port and its link away; what runs in it must have ended.
+
+        LabError when its switch does not answer: the host is still there then, to be deleted again.
+        """
         with self._lock:
-            host, node, eip = self._sandbox(name)
+            host, node, eip = entry = self._sandbox(name)
             del self._sandboxes[name]
+            self._coming.add(name)
+        try:
+            self.nodes[node].delete_port(addressing.port_name(eip))
+            for link in self._unregister(host):
+                link.delete()
+            host.terminate()
+        except LabError:
+            with self._lock:
+                self._sandboxes[name] = entry
+            raise
+        finally:
+            with self._lock:
+                self._coming.discard(name)
+
+    def _unregister(self, host: Sandbox) -> list[Any]:
+        """Have Mininet forget a host; returns its links."""
+        with self._lock:
             links = [link for link in self.net.links if host in (link.intf1.node, link.intf2.node)]
             for link in links:
                 self.net.links.remove(link)
             self.net.hosts.remove(host)
-            del self.net.nameToNode[name]
-            self._coming.add(name)
-        try:
-            self.nodes[node].delete_port(addressing.port_name(eip))
-            for link in links:
-                link.delete()
-            host.terminate()
-        finally:
-            with self._lock:
-                self._coming.discard(name)
+            del self.net.nameToNode[host.name]
+        return links
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         with self._lock:
