@@ -225,7 +225,7 @@ class Platform:
         file = self.state_folder / "functions" / f"{bad.id}.log"
         return (
             f"{what} after {timeout_s:.0f} s; {bad.id} on node{bad.node} is {bad.phase.value}: "
-            f"{_last_line(file) or 'it wrote nothing'}; see {file}"
+            f"{_last_line(file, bad.id) or 'it wrote nothing'}; see {file}"
         )
 
     def _call(
@@ -353,9 +353,11 @@ def _settled(state: ClusterState, function: Function) -> bool:
     return _ready(state, function) == function.replicas == len(_alive(state, function))
 
 
-def _last_line(file: Path) -> str:
+def _last_line(file: Path, instance_id: str) -> str:
+    """What an instance wrote last; what the agent has added about how it ended says less."""
     try:
         lines = file.read_text(errors="replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1].strip() if lines else ""
+    own = [line for line in lines if f"Z instance {instance_id} " not in line]
+    return (own or lines)[-1].strip() if lines else ""

@@ -89,7 +89,8 @@ def make_data(program: str, data: Path, script: str) -> None:
         check=False,
     )
     if made.returncode:
-        said = [line for line in made.stderr.splitlines() if "ERROR" in line] or made.stderr.splitlines()
+        lines = made.stderr.splitlines()
+        said = [line for line in lines if line.startswith("ERROR:")] or [line for line in lines if "ERROR" in line]
         raise EnvironmentProblem(f"the data of mariadb could not be made: {' '.join(said[:_ERROR_LINES])}")
     staging.rename(data)
 
