@@ -17,7 +17,7 @@ import pytest
 from function_rig import HANDLER_FILES, Server, build
 
 CONTRACT = Path(__file__).parent / "contract"
-LANGUAGES = ("python3-http", "node20", "ruby")
+LANGUAGES = tuple(HANDLER_FILES)
 
 Make = Callable[..., Server]
 
