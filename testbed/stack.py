@@ -246,7 +246,7 @@ def _handler(reader: YamlReader, surroundings: Surroundings, name: str, language
     files = surroundings.files(path)
     wanted = languages[language.text]
     missing = [file for file in wanted if file not in files]
-    if missing or not any(file.lower().startswith("handler.") for file in files):
+    if missing or not (wanted or any(file.lower().startswith("handler.") for file in files)):
         reader.fail(
             handler.node,
             f"function {name}: the handler folder {handler.text} has no file {missing[0] if missing else 'handler.*'}; "

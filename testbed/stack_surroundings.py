@@ -16,7 +16,7 @@ class Surroundings(Protocol):
     def is_folder(self, path: str) -> bool: ...
 
     def files(self, path: str) -> Sequence[str]:
-        """The names of the files directly in a folder."""
+        """The files in a folder and below, by their paths in it."""
 
     def read(self, path: str) -> str | None:
         """A file's text, None when there is no such file."""
@@ -36,15 +36,19 @@ class Disk:
         return (self._folder / path).is_dir()
 
     def files(self, path: str) -> Sequence[str]:
-        return sorted(entry.name for entry in (self._folder / path).iterdir() if entry.is_file())
+        folder = self._folder / path
+        return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
     def read(self, path: str) -> str | None:
         file = self._folder / path
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
     def languages(self) -> Mapping[str, Sequence[str]]:
-        """A template's own sample handler (function/handler.*) tells which file a handler's folder must have."""
-        return {
-            template.parent.name: sorted(file.name for file in template.parent.glob("function/[hH]andler.*"))
-            for template in sorted(self._templates.glob("*/template.yml"))
-        }
+        """A template's own sample handler (function/…/handler.*) tells which file a handler's folder must have."""
+        found = {}
+        for template in sorted(self._templates.glob("*/template.yml")):
+            sample = template.parent / "function"
+            found[template.parent.name] = sorted(
+                file.relative_to(sample).as_posix() for file in sample.rglob("[hH]andler.*")
+            )
+        return found

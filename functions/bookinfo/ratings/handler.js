@@ -8,8 +8,9 @@
  *   GET  /health
  *
  * Its environment:
- *   DB_HOST           where MariaDB is (DB_PORT, DB_USER, DB_NAME; the password is in DB_PASSWORD_FILE). Without it the
- *                     ratings are in this process's memory. A new connection is opened for each request.
+ *   DB_HOST           where MariaDB is (DB_PORT, DB_USER, DB_NAME; the password is in DB_PASSWORD_FILE). Without it
+ *                     or with RATINGS_STORE=memory the ratings are in this process's memory. A new connection is
+ *                     opened for each request.
  *   SERVICE_VERSION   v1, or one that misbehaves: v-delayed (FAULT_SHARE of the answers come after DELAY_S),
  *                     v-faulty (FAULT_SHARE of them are 503), v-unavailable (503 every other UNAVAILABLE_S)
  */
@@ -20,7 +21,7 @@ const VERSION = process.env.SERVICE_VERSION || 'v1'
 const FAULT_SHARE = Number(process.env.FAULT_SHARE || 0.5)
 const DELAY_S = Number(process.env.DELAY_S || 7)
 const UNAVAILABLE_S = Number(process.env.UNAVAILABLE_S || 60)
-const DB_HOST = process.env.DB_HOST || ''
+const DB_HOST = process.env.RATINGS_STORE === 'memory' ? '' : process.env.DB_HOST || ''
 const mysql = DB_HOST ? require('mysql') : undefined
 
 const started = process.uptime()
