@@ -84,6 +84,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
     values = rewrite.environment(function.environment, instance.namespace, state.route(instance.namespace), vips)
     environment = {
         "mode": "http",
+        "HOSTNAME": instance.id,
         **values,
         "fprocess": fprocess,
         "port": str(FUNCTION_PORT),

@@ -36,7 +36,7 @@ PRODUCTS = [
         "id": 0,
         "title": "The Comedy of Errors",
         "descriptionHtml": '<a href="https://en.wikipedia.org/wiki/The_Comedy_of_Errors">The Comedy of Errors</a>, '
-        "written in the 1590s, is <b>William Shakespeare</b>’s shortest play: two pairs of twins, parted at birth, are "
+        "written in the 1590s, is <b>William Shakespeare</b>'s shortest play: two pairs of twins, parted at birth, are "
         "taken for one another for a whole day in Ephesus.",
     }
 ]
@@ -51,20 +51,10 @@ def handle(event, context):
         return login(event)
     if event.method not in ("GET", "HEAD"):
         return as_json(405, {"error": f"{event.method} is not possible here"})
-    if event.path == "/productpage":
-        return product_page(event)
-    if event.path == "/api/v1/products":
-        return as_json(200, PRODUCTS)
     if match := API.fullmatch(event.path):
         return as_json(*ask(match[2] or "details", match[1], event))
-    if event.path in ("/", "/index.html"):
-        return as_html(page.index(PRODUCTS))
-    if event.path == "/health":
-        return as_html("Product page is healthy")
-    if event.path == "/metrics":
-        return metrics()
-    if event.path == "/logout":
-        return "", 302, {"Location": "productpage", "Set-Cookie": "user=; Max-Age=0; HttpOnly; SameSite=Lax"}
+    if event.path in PAGES:
+        return PAGES[event.path](event)
     return as_json(404, {"error": "there is no such page"})
 
 
@@ -114,13 +104,17 @@ def login(event):
     return "", 302, {"Location": "productpage", "Set-Cookie": f"user={quote(user)}; HttpOnly; SameSite=Lax"}
 
 
+def logout(event):
+    return "", 302, {"Location": "productpage", "Set-Cookie": "user=; Max-Age=0; HttpOnly; SameSite=Lax"}
+
+
 def user_of(event):
     """Who has signed in, "" for nobody."""
     match = re.search(r"(?:^|;\s*)user=([^;]*)", event.headers.get("Cookie", ""))
     return unquote(match[1]) if match else ""
 
 
-def metrics():
+def metrics(event):
     lines = ["# HELP request_result Results of requests to other functions", "# TYPE request_result counter"]
     with _answers_lock:
         answers = sorted(_answers.items())
@@ -136,3 +130,18 @@ def as_json(status, value):
 
 def as_html(text):
     return text, 200, {"Content-Type": "text/html; charset=utf-8"}
+
+
+def front_page(event):
+    return as_html(page.index(PRODUCTS))
+
+
+PAGES = {
+    "/": front_page,
+    "/index.html": front_page,
+    "/productpage": product_page,
+    "/api/v1/products": lambda event: as_json(200, PRODUCTS),
+    "/health": lambda event: as_html("Product page is healthy"),
+    "/metrics": metrics,
+    "/logout": logout,
+}

@@ -48,8 +48,8 @@ STYLE = """
 """
 
 STAR = """
-            <svg viewBox="0 0 24 24" role="presentation" focusable="false" aria-hidden="true" fill="{fill}" stroke="{color}"
-                 stroke-width="1.4" stroke-linejoin="round">
+            <svg viewBox="0 0 24 24" role="presentation" focusable="false" aria-hidden="true" fill="{fill}"
+                 stroke="{color}" stroke-width="1.4" stroke-linejoin="round">
               <path d="M12 1.9 14.95 8.1 15.2 8.55 15.7 8.66 22.2 9.55 17.45 14.2 17.1 14.55 17.16 15.05 18.35 21.75
                        12.5 18.55 12 18.3 11.5 18.55 5.65 21.75 6.84 15.05 6.9 14.55 6.55 14.2 1.8 9.55 8.3 8.66 8.8
                        8.55 9.05 8.1 12 1.9Z"></path>
