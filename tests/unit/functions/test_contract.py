@@ -247,7 +247,7 @@ def test_exec_timeout_0_is_no_limit(make: Make) -> None:
 def test_more_than_max_inflight_are_429_with_openfaas_text(make: Make) -> None:
     server = make({"max_inflight": "2"})
     with ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(server.ask, "GET", "/?s=0.6") for _ in range(2)]
+        busy = [pool.submit(server.ask, "GET", "/?s=1.5") for _ in range(2)]
         time.sleep(0.2)
         status, headers, body = server.ask("GET", "/?s=0")
         ready = server.ask("GET", "/_/ready")[0]
@@ -263,11 +263,10 @@ def test_more_than_max_inflight_are_429_with_openfaas_text(make: Make) -> None:
 def test_probes_are_answered_while_every_thread_is_busy(make: Make) -> None:
     server = make({"threads": "2"})
     with ThreadPoolExecutor(4) as pool:
-        busy = [pool.submit(server.ask, "GET", "/?s=0.6") for _ in range(4)]
+        busy = [pool.submit(server.ask, "GET", "/?s=1.5") for _ in range(4)]
         time.sleep(0.2)
-        started_s = time.monotonic()
         assert server.ask("GET", "/_/ready")[0] == 200
-        assert time.monotonic() - started_s < 0.35
+        assert not any(one.done() for one in busy)
         assert [one.result()[0] for one in busy] == [200] * 4
 
 
@@ -283,7 +282,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(make: Make) -> None:
             server.connect()
         status, headers, body = busy.result()
     assert (status, body, headers["Connection"]) == (200, b"slept", "close")
-    assert server.process.wait(5) == 0
+    assert server.process.wait(30) == 0
 
 
 def test_sigterm_waits_no_longer_than_asked(make: Make) -> None:

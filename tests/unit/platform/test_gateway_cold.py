@@ -66,12 +66,13 @@ def test_fifty_first_calls_make_one_scale_request_and_get_fifty_answers(lab: Rig
 def test_the_wait_is_no_part_of_the_functions_time(lab: Rig) -> None:
     address = cold(lab, "timed")
     call = in_background(lab, "/function/timed")
-    time.sleep(0.6)
+    waited_s = 1.5
+    time.sleep(waited_s)
     backend = warm_up(lab, "timed", address)
     assert call.result()[0] == 200
     backend.stop()
     labels = {"function_name": "timed.openfaas-fn", "code": "200"}
-    assert lab.gateway.metric("gateway_functions_seconds_sum", **labels) < 0.5
+    assert lab.gateway.metric("gateway_functions_seconds_sum", **labels) < waited_s
 
 
 def in_background(lab: Rig, path: str, body: bytes | None = None) -> Future[Any]:

@@ -77,7 +77,7 @@ def test_sigterm_lets_running_exchanges_finish_and_takes_no_new_ones(lab: Rig) -
         lab.gateway.connect()
     answer = read_all(busy)
     assert answer.endswith(b"late") and b"Connection: close" in answer
-    assert lab.gateway.process.wait(5) == 0
+    assert lab.gateway.process.wait(30) == 0
 
 
 def test_sigterm_ends_an_idle_gateway_at_once(lab: Rig) -> None:
