@@ -49,6 +49,7 @@ class Options:
     lengths: tuple[int, ...] | None = None
     placements: tuple[str, ...] | None = None
     upstreams: tuple[str, ...] | None = None
+    connection: str | None = None
     repetitions: int | None = None
     plant: str | None = None
     lab_name: str = "experiment"

@@ -239,7 +239,10 @@ def measure_cell(
         after = run.session.cpu.sample()
         opened = run.session.gateway_connections()
         by_gateway = {pair: count - opened_before.get(pair, 0) for pair, count in opened.items()}
-        expected = wire.merge([expected_callers(plan, cell.length), by_gateway])
+        connection = wire.Connection(run.config.connection)
+        expected = wire.merge([expected_callers(plan, cell.length, connection), by_gateway])
+        if connection is wire.Connection.KEEPALIVE:
+            time.sleep(QUIET_S)  # how many connections are still to be counted is not known
         callers = settled(run.session, callers_before, expected)
         again = run.patience.again(attempt, before, after)
         name = f"{cell.slug}{chain_plan.DISTURBED}{attempt}" if again else cell.slug
@@ -291,11 +294,11 @@ def keep_late_connections(
     keep_connections(run, f"{phase.slug}{chain_oracle.LATE}", "gateway", opened, opened_later)
 
 
-def expected_callers(plan: list[PlannedRequest], length: int) -> dict[Pair, int]:
-    """What the oracle expects callers to have opened after this plan."""
+def expected_callers(plan: list[PlannedRequest], length: int, connection: wire.Connection) -> dict[Pair, int]:
+    """What callers have certainly opened after this plan."""
     sent = {arm: sum(request.arm == arm.name for request in plan) for arm in ARMS}
     return wire.merge(
-        [wire.caller_connections(arm.route, arm.namespace, length, sent[arm]) for arm in ARMS if sent[arm]]
+        [wire.caller_connections(arm.route, arm.namespace, length, sent[arm], connection) for arm in ARMS if sent[arm]]
     )
 
 

@@ -24,6 +24,8 @@ MAX_LENGTH = 16
 MAX_DELAY_MS = 100.0
 FIRST_USE_REQUESTS = 10
 """Requests an arm at the longest length, before the first cell of a phase: caches and pools fill, none is measured."""
+FIRST_USE_KEPT_REQUESTS = 40
+"""With kept connections: a function's server has 32 threads that take turns, and each keeps connections of its own."""
 
 GATEWAY_URL = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
 
@@ -133,7 +135,8 @@ def resolve(options: Options) -> ChainConfig:
     delays_ms = tuple(sorted({float(delay) for delay in (options.delays_ms or profile["delays_ms"])}))
     placements = tuple(dict.fromkeys(options.placements or profile["placements"]))
     upstreams = tuple(dict.fromkeys(options.upstreams or [upstream.value for upstream in Upstream]))
-    _check(lengths, delays_ms, placements, upstreams, options.plant)
+    connection = options.connection or Connection.PER_CALL.value
+    _check(lengths, delays_ms, placements, upstreams, connection, options.plant)
     blocks, per_block = profile["blocks"], profile["pairs_per_block"]
     if options.repetitions is not None:
         blocks, per_block = split_repetitions(options.repetitions, per_block)
@@ -145,7 +148,7 @@ def resolve(options: Options) -> ChainConfig:
         delays_ms=delays_ms,
         placements=placements,
         upstreams=upstreams,
-        connection=Connection.PER_CALL.value,
+        connection=connection,
         blocks=blocks,
         pairs_per_block=per_block,
         warmup_blocks=max(1, round(blocks / 10)),
@@ -178,6 +181,7 @@ def _check(
     delays_ms: Sequence[float],
     placements: Sequence[str],
     upstreams: Sequence[str],
+    connection: str,
     plant: str | None,
 ) -> None:
     for length in lengths:
@@ -189,6 +193,7 @@ def _check(
     known = {
         "placement": (placements, PLACEMENTS),
         "gateway upstream": (upstreams, [upstream.value for upstream in Upstream]),
+        "connection": ([connection], [one.value for one in Connection]),
         "plant": ([plant] if plant else [], PLANTS),
     }
     for word, (given, allowed) in known.items():
@@ -280,7 +285,8 @@ def requests(config: ChainConfig, cell: Cell, attempt: int = 1) -> list[PlannedR
 def first_use(config: ChainConfig, phase: Phase) -> list[PlannedRequest]:
     """Requests that come before a phase's first cell and belong to no cell."""
     cell = Cell(phase, config.longest)
-    total = FIRST_USE_REQUESTS * len(ARMS)
+    kept = config.connection == Connection.KEEPALIVE.value
+    total = (FIRST_USE_KEPT_REQUESTS if kept else FIRST_USE_REQUESTS) * len(ARMS)
     return [
         request(cell, ARMS[index % len(ARMS)], index, block=0, warmup=True, prefix="first-use-")
         for index in range(total)

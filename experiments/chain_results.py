@@ -17,6 +17,7 @@ import pandas as pd
 
 from experiments import breakdown, chain_oracle, chain_plan, statistics
 from experiments.breakdown import HopTimes, Parts, Setting
+from experiments.chain_oracle import Seen
 from experiments.chain_plan import CONTROL_ARM, DIRECT_ARM, GATEWAY_ARM, Arm, Cell, ChainConfig, Phase
 from experiments.load.plan import LoadCounts
 from experiments.statistics import Comparison, Equivalence, Interval, Slope
@@ -99,6 +100,7 @@ class Analysis:
     hops: Sequence[HopTimes]
     findings: Sequence[Finding]
     placements: Mapping[str, Mapping[str, int]]
+    seen: Seen
 
     @property
     def verdict(self) -> Verdict:
@@ -175,6 +177,7 @@ def analyse(config: ChainConfig, raw: RawData) -> Analysis:
         hops=breakdown.hop_times(measured_rows, raw.invocations),
         findings=list(dict.fromkeys(findings)),
         placements=raw.placements,
+        seen=chain_oracle.calls_seen([one.cell for one in cells], raw.requests, raw.connections, raw.invocations),
     )
 
 
@@ -260,12 +263,12 @@ def measure_cell(
         if key != "cell"
     })  # fmt: skip
     comparison = compare_arms(config, rows, GATEWAY_ARM, DIRECT_ARM)
-    connections = chain_oracle.oracle_of(cell, rows, raw.connections)
+    connections = chain_oracle.oracle_of(cell, Connection(config.connection), rows, raw.connections)
     findings = [*shared]
     findings += fidelity.check_requests(cell.name, counts.issued, counts.failed)
     findings += fidelity.check_slip(cell.name, slip_p99_ms(rows))
     findings += fidelity.check_cold(cell.name, cold_requests(rows, raw.invocations))
-    inexact = [(row.caller, row.callee, row.expected, row.counted) for row in connections if not row.exact]
+    inexact = [(row.caller, row.callee, row.wanted, row.counted) for row in connections if not row.holds]
     findings += fidelity.check_connections(cell.name, inexact)
     if comparison is None:
         sentence = "too few blocks with an answer on both routes for a comparison"

@@ -1,8 +1,9 @@
 """What the wire alone says: how many trunk crossings, and how many connections, each route costs.
 
 Pure. The model takes round trips as calibrated in the run itself, never as configured, because what
-a trunk adds is its delay *and* two more switches. The connection oracle is exact: it names every
-connection that a number of requests opens.
+a trunk adds is its delay *and* two more switches. The connection oracle is exact where functions open a
+connection for each call: it names every one that a number of requests opens. Where they keep connections it
+is a bound: how many a server's threads open and keep is its own business, but never more than calls.
 
 A call costs one round trip on each leg for request and answer, and one more where a connection is
 opened first. By gateway the legs are caller-gateway and gateway-callee; direct there is one, caller-callee.
@@ -87,16 +88,25 @@ def function_name(position: int, namespace: str) -> str:
     return f"chain-{position}.{namespace}"
 
 
-def caller_connections(route: Route, namespace: str, length: int, requests: int) -> dict[tuple[str, str], int]:
-    """Connections that callers open for `requests` requests: `length` a request on either route.
+def caller_connections(
+    route: Route, namespace: str, length: int, requests: int, connection: Connection = Connection.PER_CALL
+) -> dict[tuple[str, str], int]:
+    """Connections that callers open for `requests` requests, as far as that is certain.
 
-    Keys are (caller, callee) as the controller's counters name them. Valid for connection per-call.
+    With `per-call` `length` a request on either route, with `keepalive` the client's alone. Keys are
+    (caller, callee) as the controller's counters name them.
     """
-    opened = {(CLIENT, GATEWAY): requests}
+    calls = function_calls(route, namespace, length, requests) if connection is Connection.PER_CALL else {}
+    return {(CLIENT, GATEWAY): requests, **calls}
+
+
+def function_calls(route: Route, namespace: str, length: int, requests: int) -> dict[tuple[str, str], int]:
+    """Calls that functions make for `requests` requests: no function opens more connections than it makes calls."""
+    calls = {}
     for position in range(1, length):
         callee = GATEWAY if route is Route.GATEWAY else function_name(position + 1, namespace)
-        opened[(function_name(position, namespace), callee)] = requests
-    return opened
+        calls[(function_name(position, namespace), callee)] = requests
+    return calls
 
 
 def gateway_requests(route: Route, namespace: str, length: int, requests: int) -> dict[str, int]:
@@ -119,21 +129,41 @@ def merge(parts: Sequence[Mapping[tuple[str, str], int]]) -> dict[tuple[str, str
 
 @dataclass(frozen=True)
 class Expected:
-    """One pair of the oracle: what it expects and what was counted."""
+    """One pair of the oracle: what it expects (`at_most`: at most) and what was counted."""
 
     caller: str
     callee: str
     expected: int
     counted: int
+    at_most: bool = False
 
     @property
     def exact(self) -> bool:
-        return self.expected == self.counted
+        """Whether the number was known beforehand, and is what was counted."""
+        return not self.at_most and self.expected == self.counted
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was counted is not against the expectation."""
+        return self.counted <= self.expected if self.at_most else self.exact
+
+    @property
+    def wanted(self) -> str:
+        """The expectation in words."""
+        return f"at most {self.expected}" if self.at_most else f"{self.expected}"
 
 
-def oracle(expected: Mapping[tuple[str, str], int], counted: Mapping[tuple[str, str], int]) -> list[Expected]:
-    """Every pair that is expected or was counted, in order of name. Unexpected pairs count against it."""
+def oracle(
+    expected: Mapping[tuple[str, str], int],
+    counted: Mapping[tuple[str, str], int],
+    limits: Mapping[tuple[str, str], int] | None = None,
+) -> list[Expected]:
+    """Every pair that is expected or was counted, in order of name. Unexpected pairs count against it.
+
+    Of a pair in `limits` at most that many are expected.
+    """
+    limits = limits or {}
     return [
-        Expected(caller, callee, expected.get((caller, callee), 0), counted.get((caller, callee), 0))
-        for caller, callee in sorted(expected.keys() | counted.keys())
+        Expected(*pair, limits.get(pair, expected.get(pair, 0)), counted.get(pair, 0), pair in limits)
+        for pair in sorted(expected.keys() | counted.keys() | limits.keys())
     ]

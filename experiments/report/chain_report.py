@@ -101,7 +101,9 @@ def fidelity_json(analysis: Analysis) -> dict[str, Any]:
                 "cell": result.cell.name,
                 "verdict": result.verdict.value,
                 **asdict(result.counts),
-                "connections": [{**asdict(pair), "exact": pair.exact} for pair in result.connections],
+                "connections": [
+                    {**asdict(pair), "exact": pair.exact, "holds": pair.holds} for pair in result.connections
+                ],
             }
             for result in analysis.cells
         ],

@@ -13,6 +13,7 @@ from typing import Any
 from experiments.breakdown import mean_hop_ms
 from experiments.chain_plan import DIRECT_ARM, GATEWAY_ARM, ChainConfig, delay_meaning
 from experiments.chain_results import Analysis, CellResult, Control, PhaseResult
+from experiments.wire import Connection
 from testbed.measure.fidelity import IDLE_GATE, Verdict
 
 PAPER_SAVED_MS = 24.0
@@ -59,6 +60,7 @@ class SummaryRow:
     completed: int
     failed: int
     connections_exact: bool
+    connections_hold: bool
     removed_hops: int
 
 
@@ -99,6 +101,7 @@ def row_of(config: ChainConfig, result: CellResult) -> SummaryRow:
         completed=result.counts.completed,
         failed=result.counts.failed,
         connections_exact=all(pair.exact for pair in result.connections),
+        connections_hold=all(pair.holds for pair in result.connections),
         removed_hops=result.cell.length - 1,
     )
 
@@ -137,9 +140,12 @@ def summary(config: ChainConfig, analysis: Analysis, manifest: dict[str, Any]) -
             {"phase": result.phase.name, **{key: round(share, 4) for key, share in asdict(result.cpu).items()}}
             for result in analysis.phases
         ],
+        "connection": config.connection,
         "connections_exact": all(pair.exact for result in analysis.cells for pair in result.connections),
-        "concluded": concluded(analysis),
-        "not_concluded": not_concluded(analysis),
+        "connections_hold": all(pair.holds for result in analysis.cells for pair in result.connections),
+        "calls_seen": asdict(analysis.seen),
+        "concluded": concluded(config, analysis),
+        "not_concluded": not_concluded(config, analysis),
     }
 
 
@@ -293,7 +299,7 @@ def closest_calls(config: ChainConfig) -> int:
     return min((length - 1 for length in config.lengths), key=lambda calls: (abs(calls - PAPER_CALLS), calls))
 
 
-def concluded(analysis: Analysis) -> list[str]:
+def concluded(config: ChainConfig, analysis: Analysis) -> list[str]:
     """What this run allows to conclude."""
     if analysis.verdict is Verdict.INVALID:
         return []
@@ -302,16 +308,20 @@ def concluded(analysis: Analysis) -> list[str]:
     else:
         noise_ms = max(max(abs(control.interval.low), abs(control.interval.high)) for control in analysis.controls)
         found = [f"the sign of savings above {noise_ms:.1f} ms, which no control's interval exceeds"]
-    if all(pair.exact for result in analysis.cells for pair in result.connections):
-        found.append("the connections that each route opens")
+    if all(pair.holds for result in analysis.cells for pair in result.connections):
+        kept = config.connection == Connection.KEEPALIVE.value
+        found.append("that no function opens more connections than it makes calls" if kept
+                     else "the connections that each route opens")  # fmt: skip
     if analysis.parts:
         found.append("how much of the saving is wire time, at delays as calibrated in this run")
     return found
 
 
-def not_concluded(analysis: Analysis) -> list[str]:
+def not_concluded(config: ChainConfig, analysis: Analysis) -> list[str]:
     """What this run does not allow to conclude."""
     missing = ["the paper's milliseconds on its machines", "throughput or CPU savings (one request is in flight)"]
+    if config.connection == Connection.KEEPALIVE.value:
+        missing.append("how many calls were made, from the switches' counters: callers keep their connections")
     if not analysis.spare_cores:
         missing.append(f"tails (p95 and beyond: less than {IDLE_GATE:.0%} of the CPU was idle)")
     if any(not control.holds for control in analysis.controls):

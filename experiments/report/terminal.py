@@ -127,8 +127,20 @@ def controls_line(summary: Summary) -> str:
         if rows:
             widest = max(abs(row[bound]) for row in rows for bound in ("ci_low_ms", "ci_high_ms"))
             parts.append(f"{kind} equivalent in {holding} of {len(rows)} (no interval beyond {widest:.2f} ms)")
-    exact = "equal to the oracle in every cell" if summary["connections_exact"] else "NOT equal to the oracle"
-    return f"\nControls: {'; '.join(parts) or 'none in this run'}. Connections counted on the switches: {exact}."
+    return f"\nControls: {'; '.join(parts) or 'none in this run'}. {connections_line(summary)}"
+
+
+def connections_line(summary: Summary) -> str:
+    """What the switches counted, against the oracle and against the calls that functions recorded."""
+    seen = summary["calls_seen"]
+    if not summary["connections_hold"]:
+        return "Connections counted on the switches: NOT as the oracle says."
+    if not summary["connections_exact"]:
+        return (
+            f"Connections counted on the switches: within the oracle's bounds in every cell; of {seen['calls']} calls "
+            f"between functions they saw {seen['connections']} connections, because callers keep them."
+        )
+    return "Connections counted on the switches: equal to the oracle in every cell."
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -51,6 +51,8 @@ def expanded(part: str, kind: type[int] | type[float]) -> list[int | float]:
 @click.option(
     "--gateway-upstream", "upstreams", multiple=True, type=click.Choice(["pooled", "per-call"]), help="Repeatable."
 )
+@click.option("--connection", type=click.Choice(["per-call", "keepalive"]),
+              help="Of functions' calls, on both routes: new ones (per-call, the default) or kept ones.")  # fmt: skip
 @click.option("--repetitions", type=click.IntRange(1), help="Pairs of requests in each cell.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides every random order.")
 @click.option("--plant", help="Build a known effect in, to see it found: extra-1ms-direct, wrong-delay, cpu-hog.")
@@ -67,6 +69,7 @@ def command(experiment: str, profile: str, seed: int, out: Path, **choices: Any)
       sudo testbed experiment
       sudo testbed experiment chain-length --profile paper --seed 7
       sudo testbed experiment --lengths 1-4 --delay 0,1 --gateway-upstream per-call
+      sudo testbed experiment --connection keepalive
       testbed --lab-kernel experiment            kernel datapath and netem, no root needed
     """
     choices = {name: value or None for name, value in choices.items()}

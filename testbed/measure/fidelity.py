@@ -209,8 +209,8 @@ def check_cold(scope: str, cold: int) -> list[Finding]:
     return [Finding(Verdict.INVALID, "cold starts", scope, f"{cold} measured requests met a cold instance")]
 
 
-def check_connections(scope: str, inexact: Iterable[tuple[str, str, int, int]]) -> list[Finding]:
-    """Connections must equal the oracle. `inexact`: caller, callee, expected, counted, where they differ."""
+def check_connections(scope: str, inexact: Iterable[tuple[str, str, str, int]]) -> list[Finding]:
+    """Connections must be as the oracle says. `inexact`: caller, callee, expected in words, counted, where not."""
     return [
         Finding(
             Verdict.INVALID,

@@ -41,6 +41,7 @@ class Effects:
     read_back_extra_ms: float = 0.0
     miscounted: int = 0
     late: int = 0
+    kept: int = 0
     failed: int = 0
     cold: int = 0
     digest: str = "same"
@@ -112,7 +113,7 @@ class Writer:
     def cell(self, cell):
         plan = chain_plan.requests(self.config, cell)
         trunks, nodes = Trunks(self.added_ms(cell.phase.delay_ms)), list(self.placement(cell.phase.placement).values())
-        model = WireModel(trunks, nodes, Upstream(cell.phase.upstream), Connection.PER_CALL)
+        model = WireModel(trunks, nodes, Upstream(cell.phase.upstream), Connection(self.config.connection))
         moods = self.rng.normal(0, 0.2, self.config.blocks + self.config.warmup_blocks)
         measured = [request.index for request in plan if not request.warmup]
         failing, cold = set(measured[: self.effects.failed]), set(measured[: self.effects.cold])
@@ -157,7 +158,12 @@ class Writer:
     def opened(self, cell, plan):
         counts = {arm: sum(request.arm == arm.name for request in plan) for arm in ARMS}
         sent = {arm: count for arm, count in counts.items() if count}
-        parts = [wire.caller_connections(arm.route, arm.namespace, cell.length, count) for arm, count in sent.items()]
+        connection = Connection(self.config.connection)
+        parts = [wire.caller_connections(arm.route, arm.namespace, cell.length, count, connection)
+                 for arm, count in sent.items()]  # fmt: skip
+        if connection is Connection.KEEPALIVE:
+            parts += [dict.fromkeys(wire.function_calls(arm.route, arm.namespace, cell.length, 1), self.effects.kept)
+                      for arm in sent]  # fmt: skip
         if cell.phase.upstream == "per-call":
             for arm, count in sent.items():
                 requests = wire.gateway_requests(arm.route, arm.namespace, cell.length, count)

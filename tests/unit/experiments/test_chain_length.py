@@ -11,6 +11,7 @@ from experiments.base import Options
 from experiments.chain_plan import Phase
 from experiments.progress import Steps
 from experiments.rawdata import RawWriter
+from experiments.wire import Connection
 from testbed.measure.cpu import CpuSample, CpuTimes
 
 PHASE = Phase("node2", "pooled", 0.5)
@@ -89,10 +90,11 @@ def test_counters_are_waited_for_and_never_longer_than_switches_take(monkeypatch
 def test_the_oracle_counts_warm_up_and_every_arm():
     config = chain_plan.resolve(Options(lengths=(2, 3), repetitions=12))
     plan = chain_plan.requests(config, chain_plan.Cell(PHASE, 3))
-    expected = chain_length.expected_callers(plan, 3)
+    expected = chain_length.expected_callers(plan, 3, Connection.PER_CALL)
     each = len(plan) // 3
     assert expected["client", "gateway"] == len(plan)
     assert expected["chain-2.chain-direct", "chain-3.chain-direct"] == each
+    assert chain_length.expected_callers(plan, 3, Connection.KEEPALIVE) == {("client", "gateway"): len(plan)}
     assert expected["chain-2.chain-aa", "gateway"] == expected["chain-2.chain-gateway", "gateway"] == each
 
 

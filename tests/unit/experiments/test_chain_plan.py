@@ -76,6 +76,15 @@ def test_call_ids_are_unique_over_the_whole_run():
     assert max(ids.values()) == 1
 
 
+def test_kept_connections_are_all_opened_before_the_first_cell():
+    """A server of 32 threads meets every one of them."""
+    for connection, least in (("per-call", 1), ("keepalive", 32)):
+        config = resolve(Options(connection=connection, lengths=(1, 3)))
+        planned = chain_plan.first_use(config, chain_plan.phases(config)[0])
+        for arm in chain_plan.ARMS:
+            assert sum(request.arm == arm.name and "length=3" in request.url for request in planned) >= least
+
+
 def test_zero_is_always_calibrated_and_delays_say_what_they_mean():
     assert resolve(Options(delays_ms=(0.5,))).calibrated_delays_ms == (0.0, 0.5)
     assert chain_plan.delay_meaning(0.25) == "0.25 ms one way = 0.5 ms round trip"
@@ -100,6 +109,7 @@ def test_repetitions_become_at_least_six_blocks(asked, blocks, per_block):
         (Options(delays_ms=(-1.0,)), "a one-way delay of -1 ms is outside 0 to 100 ms"),
         (Options(placements=("node9",)), "there is no placement 'node9'; choose from node2, spread"),
         (Options(upstreams=("warm",)), "there is no gateway upstream 'warm'; choose from pooled, per-call"),
+        (Options(connection="two"), "there is no connection 'two'; choose from per-call, keepalive"),
         (Options(plant="roses"), "there is no plant 'roses'; choose from extra-1ms-direct, wrong-delay, cpu-hog"),
         (Options(repetitions=3), "3 repetitions are too few for an interval; ask for 6 or more"),
     ],

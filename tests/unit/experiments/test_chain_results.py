@@ -9,7 +9,7 @@ from rich.console import Console
 from experiments import base, chain_plan, chain_results
 from experiments.base import Options
 from experiments.chain_length import EXPERIMENT
-from experiments.report import chain_summary
+from experiments.report import chain_summary, terminal
 from experiments.statistics import Equivalence
 from testbed.errors import InvalidResult
 from testbed.measure.fidelity import Verdict
@@ -157,6 +157,51 @@ def test_each_thing_that_is_wrong_shows_in_the_verdict(tmp_path, effects, check,
     assert check in {finding.check for finding in analysis.findings}
 
 
+KEPT = replace(SHORT, connection="keepalive")
+
+
+@pytest.mark.parametrize("kept", [0, 2, 26])
+def test_kept_connections_may_be_any_number_up_to_that_of_calls(tmp_path, kept):
+    analysis = analysed(tmp_path, Effects(kept=kept), KEPT)
+    assert analysis.verdict is Verdict.PASS, analysis.findings
+    assert all(pair.holds for result in analysis.cells for pair in result.connections)
+
+
+@pytest.mark.parametrize(
+    ("effects", "sentence"),
+    [
+        (Effects(kept=1000), "1000 connections where the oracle says at most "),
+        (Effects(miscounted=1), "client → gateway: "),
+        (Effects(late=1), "client → gateway: 1 connections where the oracle says 0"),
+    ],
+    ids=["more than calls", "the client's are still exact", "none when nobody calls"],
+)
+def test_more_connections_than_calls_are_against_the_oracle_still(tmp_path, effects, sentence):
+    analysis = analysed(tmp_path, effects, KEPT)
+    assert analysis.verdict is Verdict.INVALID
+    assert any(sentence in finding.sentence for finding in analysis.findings if finding.check == "connection oracle")
+
+
+def test_what_switches_see_of_calls_stands_beside_the_functions_own_records(tmp_path):
+    per_call, kept = analysed(tmp_path / "a", Effects()).seen, analysed(tmp_path / "b", Effects(kept=1), KEPT).seen
+    assert per_call.connections == per_call.calls == kept.calls > 0
+    assert 0 < kept.connections < kept.calls / 10
+
+
+def test_a_run_with_kept_connections_says_what_it_cannot_conclude(tmp_path):
+    run, outcome = processed(tmp_path, Effects(kept=1), KEPT)
+    summary = summary_of(run)
+    assert outcome.verdict is Verdict.PASS
+    assert summary["connections_hold"]
+    assert not summary["connections_exact"]
+    assert {row["connection"] for row in summary["rows"]} == {"keepalive"}
+    assert "that no function opens more connections than it makes calls" in summary["concluded"]
+    assert any("callers keep their connections" in claim for claim in summary["not_concluded"])
+    assert "counters of switches understate calls" in (run.path / "report.html").read_text()
+    line = terminal.connections_line(summary)
+    assert f"of {summary['calls_seen']['calls']} calls between functions they saw" in line
+
+
 def test_invalid_numbers_are_not_drawn_and_the_run_is_refused(tmp_path):
     run, _ = processed(tmp_path, Effects(read_back_extra_ms=1.0))
     assert all(row["saved_ms"] is None and row["verdict"] == "INVALID" for row in summary_of(run)["rows"])
@@ -165,7 +210,7 @@ def test_invalid_numbers_are_not_drawn_and_the_run_is_refused(tmp_path):
 
 
 def test_on_a_busy_machine_tails_are_not_concluded(tmp_path):
-    claims = chain_summary.not_concluded(analysed(tmp_path, Effects(competing=0.5)))
+    claims = chain_summary.not_concluded(chain_plan.resolve(SHORT), analysed(tmp_path, Effects(competing=0.5)))
     assert any(claim.startswith("tails") for claim in claims)
 
 

@@ -8,6 +8,7 @@ from experiments.wire import (
     Upstream,
     WireModel,
     caller_connections,
+    function_calls,
     gateway_requests,
     merge,
     oracle,
@@ -69,6 +70,16 @@ def test_per_call_totals_are_2n_by_gateway_and_n_plus_1_direct():
 def test_direct_callers_go_to_the_next_function_and_never_to_the_gateway():
     opened = caller_connections(Route.DIRECT, "b", 3, 7)
     assert opened == {("client", "gateway"): 7, ("chain-1.b", "chain-2.b"): 7, ("chain-2.b", "chain-3.b"): 7}
+
+
+def test_kept_connections_are_bounded_by_calls_and_the_clients_are_certain():
+    assert caller_connections(Route.DIRECT, "b", 3, 7, Connection.KEEPALIVE) == {("client", "gateway"): 7}
+    calls = function_calls(Route.GATEWAY, "b", 3, 7)
+    assert calls == {("chain-1.b", "gateway"): 7, ("chain-2.b", "gateway"): 7}
+    counted = {("chain-1.b", "gateway"): 7, ("chain-2.b", "gateway"): 8}
+    rows = {row.caller: row for row in oracle({}, counted, calls)}
+    assert [(row.holds, row.exact) for row in rows.values()] == [(True, False), (False, False)]
+    assert rows["chain-2.b"].wanted == "at most 7"
 
 
 def test_the_oracle_names_what_is_missing_and_what_is_too_much():

@@ -117,7 +117,7 @@ def test_late_starts_cold_instances_and_lost_upcalls_are_found():
 
 
 def test_a_connection_too_many_is_named_with_what_the_oracle_says():
-    (finding,) = fidelity.check_connections("x", [("chain-1.a", "gateway", 10, 11)])
+    (finding,) = fidelity.check_connections("x", [("chain-1.a", "gateway", "10", 11)])
     assert finding.verdict is Verdict.INVALID
     assert finding.sentence == "chain-1.a → gateway: 11 connections where the oracle says 10"
 
