@@ -15,6 +15,7 @@ import requests
 from experiments.application_requests import Request, load
 from experiments.chain_session import parse_gateway_connections, sum_calls
 from testbed import addressing, stack
+from testbed.commands.app_matrix import try_matrix
 from testbed.model import Route
 from testbed.network.lab import Lab
 from testbed.platform import application_state, store_access
@@ -270,6 +271,34 @@ def test_the_operators_function_is_closed_to_the_outside_on_the_direct_route(lab
     assert by_client(lab, lambda: ask(card, "shop-direct")).status >= 400
     rows = store_access.execute(lab.state_folder, "shop-direct", "SELECT rowkey FROM creditCardAuthority")
     assert [key for (key,) in rows] == ["prabkumar"]
+
+
+OWNERS = {
+    "mail": {"photo-message"},
+    "mariadb": {
+        "product-catalog-api", "product-catalog-builder", "photo-record", "photo-assign", "photo-register",
+        "photo-receive", "photo-report", "product-purchase-get-price", "product-purchase-authorize-cc",
+    },
+}  # fmt: skip
+OPERATORS = {"product-purchase-add-cc"}
+"""Not one of the paper's 15 functions."""
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_of_all_pairs_of_the_15_functions_exactly_the_nine_edges_pass(lab: Lab, platform: Platform, shop: str) -> None:
+    """The paper's Table 1 for this application; by gateway all pairs pass, which is the paper's problem P3."""
+    application = stack.load(CHECKOUT / "functions/hello_retail/stack.yaml", {})
+    found = try_matrix(lab, application, platform.state(), shop)
+    functions = set(found.callers) - found.stores - OPERATORS
+    pairs = {pair for pair in found.cells if functions.issuperset(pair)}
+    edges = {(caller, callee) for caller, callees in ORCHESTRATORS.items() for callee in callees}
+    assert (len(functions), len(pairs), len(edges)) == (15, 210, 9)
+    passed = {pair for pair, cell in found.cells.items() if cell.passes}
+    assert passed & pairs == (edges if SHOPS[shop] is Route.DIRECT else pairs)
+    for store, owners in OWNERS.items():
+        assert {caller for caller, callee in passed if callee == store} - OPERATORS == owners
+        assert not [callee for caller, callee in passed if caller == store]
+    assert len(found.differences()) == (0 if SHOPS[shop] is Route.DIRECT else 1)
 
 
 def test_reset_empties_the_database_of_the_named_namespace(lab: Lab, seeded: Platform) -> None:
