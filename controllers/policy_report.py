@@ -9,7 +9,7 @@ from controllers import pipeline as p
 from controllers.counters import Readings
 from controllers.explain import Names
 from controllers.intents import Call, IntentIndex
-from controllers.policies import EVERY, Kind, Policy, PolicyIndex
+from controllers.policies import EVERY, OWN_PROBE, Kind, Policy, PolicyIndex
 from controllers.rows import OutputPort
 
 _COUNTED = {Kind.ALLOW: p.Category.ALLOW, Kind.DENY: p.Category.DENY, Kind.MIRROR: p.Category.PACKETS}
@@ -47,6 +47,13 @@ def _limited(policy: Policy, readings: Mapping[int, Readings]) -> dict[str, int]
 
 
 def _state(policy: Policy, calls: Sequence[Call], index: IntentIndex) -> str:
+    if calls and policy.kind is Kind.MIRROR and policy.mirror_to != OWN_PROBE:
+        capture = index.state.hosts.get(policy.mirror_to)
+        if capture is None:
+            return f"waits: there is no {policy.mirror_to}"
+        calls = [call for call in calls if any(port.node == capture.node for port in index.ports_of(call[0]))]
+        if not calls:
+            return f"copies nothing: none of its calls begins on node{capture.node}, and copies cross no trunk"
     if calls:
         return f"in force on {len(calls)} call{'s' if len(calls) > 1 else ''}"
     for name in (policy.source, policy.target):

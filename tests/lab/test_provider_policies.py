@@ -178,6 +178,33 @@ def test_a_limited_call_is_counted_once_a_connection_that_passed(
         assert counted() == before + passed
 
 
+def upload_s(address: str, size: int) -> float:
+    """How long an upload to a function takes until it is answered, in s."""
+    head = f"POST /?length=1 HTTP/1.1\r\nHost: f\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+    started = time.monotonic()
+    with socket.create_connection((address, addressing.FUNCTION_PORT), timeout=60) as connection:
+        connection.sendall(head.encode() + bytes(size))
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:100]
+    return time.monotonic() - started
+
+
+def test_a_rate_limit_in_kbit_is_what_a_call_gets(lab: Lab, platform: Platform, state: ClusterState) -> None:
+    caller, address, other = host(state, CALLER), vip(state, CALLEE), host(state, OTHER)
+    size, rate = 1_500_000, 4_000
+    with policy(platform, kind="rate-limit", rate={"kbit_per_s": rate}, **{"from": CALLER, "to": CALLEE}):
+        limited_s = in_host(lab, caller, lambda: upload_s(address, size))
+        # A second's worth passes at once; TCP, which takes losses for congestion, uses most of the rest.
+        used = (size * 8 / 1000 - rate) / limited_s / rate
+        print(f"\nof {rate} kbit/s a call used {used:.0%}")
+        assert 0.3 <= used <= 1.1
+        assert eventually(lambda: platform.policies()[0]["dropped"] > 0)
+        assert in_host(lab, other, lambda: upload_s(address, size)) < limited_s / 2  # another caller is not meant
+    assert in_host(lab, caller, lambda: upload_s(address, size)) < limited_s / 2
+
+
 @contextmanager
 def sniffed(lab: Lab, name: str, address: str) -> Iterator[list[tuple[str, str, int]]]:
     """(source, destination, TCP flags) of what comes to a host from or to an address that is not its own."""
@@ -208,6 +235,13 @@ def sniffed(lab: Lab, name: str, address: str) -> Iterator[list[tuple[str, str, 
         finally:
             ended.set()
             thread.join()
+
+
+def test_a_mirror_to_a_node_where_no_call_begins_says_so(platform: Platform, state: ClusterState) -> None:
+    node = state.instances[host(state, CALLER)].node
+    elsewhere = next(number for number in state.nodes if number != node)
+    with policy(platform, kind="mirror", mirror_to=f"probe{elsewhere}", **{"from": CALLER, "to": CALLEE}) as added:
+        assert added["state"].startswith(f"copies nothing: none of the calls begins on node{elsewhere}")
 
 
 def test_a_mirror_shows_both_directions_of_a_call_and_does_not_disturb_it(

@@ -309,8 +309,6 @@ def test_a_policy_waits_for_its_functions_and_says_so() -> None:
     generator = generated(
         small(), {"kind": "deny", "from": "nobody", "to": "b"}, DENY_A_B, {"kind": "mirror", "to": "a"}
     )
-    from controllers.explain import Names
-
     names = Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
     found = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {})
     assert [policy["state"] for policy in found] == [
@@ -320,6 +318,22 @@ def test_a_policy_waits_for_its_functions_and_says_so() -> None:
     ]
     assert found[1]["calls"] == [{"caller": "a.d", "callee": "b.d"}]
     assert [policy["hits"] for policy in found] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("capture", "state"),
+    [
+        ("probe", "in force on 1 call"),
+        ("probe2", "in force on 1 call"),
+        ("probe3", "copies nothing: none of its calls begins on node3, and copies cross no trunk"),
+        ("probe9", "waits: there is no probe9"),
+    ],
+)
+def test_a_mirror_says_whether_it_copies_anything(capture: str, state: str) -> None:
+    generator = generated(small(), {**MIRROR_A_B, "mirror_to": capture})
+    names = Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
+    (found,) = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {})
+    assert found["state"] == state
 
 
 def test_every_row_of_a_policy_says_whose_it_is() -> None:
