@@ -21,8 +21,8 @@ def in_lab_kernel(*command: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_policy_and_recovery_hold_on_the_kernel_datapath() -> None:
-    tests = ["tests/lab/test_policy.py", "tests/lab/test_recovery.py::" + RECOVERY]
+def test_policy_holding_and_recovery_work_on_the_kernel_datapath() -> None:
+    tests = ["tests/lab/test_policy.py", "tests/lab/test_datapath.py", "tests/lab/test_recovery.py::" + RECOVERY]
     result = in_lab_kernel(sys.executable, "-m", "pytest", "-q", *tests)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,13 @@ from testbed import addressing, stack
 from testbed.model import Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
+from tests.lab.calls import SETTLED_S, Books, request
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, send_frames, syn_frame
 
 CONCURRENT, ONE_BY_ONE, FLOOD = 50, 5, 3000
 START_S = 1.5
 """Longer than a caller's TCP waits before it sends its SYN again."""
-SETTLE_S = 15.0
-REPORTED_S = 1.2
-"""Within this time OVS has brought its counters up to date."""
 CHAIN, SLOW, REFUSED = "hold", "hold-slow", "hold-refused"
 
 
@@ -57,58 +54,8 @@ def caller(platform: Platform, namespace: str) -> str:
     return next(i.id for i in platform.state().instances.values() if i.function_name == f"chain-1.{namespace}")
 
 
-def request(address: str, target: str = "/?length=1") -> str:
-    """The status of one request on a connection of its own, or what went wrong."""
-    text = f"GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-    try:
-        with socket.create_connection((address, addressing.FUNCTION_PORT), timeout=30) as connection:
-            connection.sendall(text.encode())
-            answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
-    except OSError as error:
-        return type(error).__name__
-    return answer.split(maxsplit=2)[1].decode() if answer else "nothing"
-
-
 def vip(platform: Platform, name: str) -> str:
     return platform.state().functions[name].vip
-
-
-class Books:
-    """What the switches and the controller count, since this was made."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        self._before = self._read()
-
-    def _read(self) -> dict[tuple[str, ...], int]:
-        counters: dict[tuple[str, ...], int] = {}
-        found = self._platform.counters()
-        rows = [(("call", row["caller"], row["callee"]), row["packets"]) for row in found["calls"]]
-        rows += [
-            (("hold", row["function"], what), row[what]) for row in found["holds"] for what in row.keys() - {"function"}
-        ]
-        for key, number in rows:
-            counters[key] = counters.get(key, 0) + number
-        return counters
-
-    def now(self, *key: str) -> int:
-        return self._read().get(key, 0) - self._before.get(key, 0)
-
-    def of(self, function: str) -> dict[str, int]:
-        """All that is known of a function's holds."""
-        after = self._read()
-        keys = [key for key in after if key[:2] == ("hold", function)]
-        return {key[2]: after[key] - self._before.get(key, 0) for key in keys}
-
-    def calls(self, caller: str, callee: str, wanted: int) -> int:
-        """The call's counter once it had time to reach `wanted` and to exceed it."""
-        deadline = time.monotonic() + SETTLE_S
-        while self.now("call", caller, callee) < wanted and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(REPORTED_S)
-        return self.now("call", caller, callee)
 
 
 def given(platform: Platform, function: str) -> int:
@@ -234,7 +181,7 @@ def test_a_function_that_is_removed_while_its_call_is_held_resets_it(lab: Lab, p
 
 def await_held(platform: Platform, function: str) -> None:
     """Wait until a call of the function is held."""
-    deadline = time.monotonic() + SETTLE_S
+    deadline = time.monotonic() + SETTLED_S
     while not any(row["now"] for row in platform.counters()["holds"] if row["function"] == function):
         assert time.monotonic() < deadline, f"no call of {function} was held"
         time.sleep(0.02)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from testbed.model import ClusterState, Route
 from testbed.network.lab import Lab
 from testbed.platform import tracing
 from testbed.platform.client import Platform
+from tests.lab.calls import attempts, eventually, sniffed, still_answers
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame
 
 T = TypeVar("T")
 TENANTS = {"rules-a": Route.DIRECT, "rules-b": Route.DIRECT}
 CALLER, CALLEE, OTHER = "chain-2", "chain-3", "chain-1"
-SETTLED_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +63,6 @@ def vip(state: ClusterState, function: str, tenant: str = "rules-a") -> str:
     return state.functions[f"{function}.{tenant}"].vip
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true; switches forget and count with a delay."""
-    deadline = time.monotonic() + SETTLED_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def settled(value: Callable[[], T], wanted: T) -> T:
     """The value, as soon as it is the wanted one, or as it is in the end."""
     found: list[T] = []
@@ -96,15 +85,6 @@ def test_an_allow_opens_exactly_one_pair(lab: Lab, platform: Platform, state: Cl
     assert settled(lambda: everything(lab, state), before) == before
 
 
-def request(connection: socket.socket) -> bool:
-    """Whether an established HTTP connection still answers."""
-    try:
-        connection.sendall(b"GET /_/health HTTP/1.1\r\nHost: f\r\n\r\n")
-        return connection.recv(65536).startswith(b"HTTP/1.1 200")
-    except OSError:
-        return False
-
-
 def test_a_deny_closes_its_edge_and_ends_what_is_established(lab: Lab, platform: Platform, state: ClusterState) -> None:
     caller, address = host(state, CALLER), vip(state, CALLEE)
 
@@ -112,40 +92,15 @@ def test_a_deny_closes_its_edge_and_ends_what_is_established(lab: Lab, platform:
         return socket.create_connection((address, addressing.FUNCTION_PORT), timeout=1)
 
     with in_host(lab, caller, connect) as connection:
-        assert request(connection)
+        assert still_answers(connection)
         before = everything(lab, state)
         with policy(platform, kind="deny", **{"from": CALLER, "to": CALLEE}):
-            assert not request(connection)
+            assert not still_answers(connection)
             closed = {**before, (caller, address): False}
             assert closed != before
             assert settled(lambda: everything(lab, state), closed) == closed
             assert eventually(lambda: platform.policies()[0]["hits"] > 0)
     assert eventually(lambda: reaches(lab, caller, address))
-
-
-def attempts(lab: Lab, name: str, address: str, count: int) -> int:
-    """How many of so many connections, begun together, are answered before a SYN would be repeated."""
-
-    def connect() -> int:
-        opened = [socket.socket() for _ in range(count)]
-        for one in opened:
-            one.setblocking(False)
-            one.connect_ex((address, addressing.FUNCTION_PORT))
-        time.sleep(0.7)
-        answered = sum(_is_connected(one) for one in opened)
-        for one in opened:
-            one.close()
-        return answered
-
-    return in_host(lab, name, connect)
-
-
-def _is_connected(connection: socket.socket) -> bool:
-    try:
-        connection.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_rate_limit_lets_so_many_connections_begin(lab: Lab, platform: Platform, state: ClusterState) -> None:
@@ -178,65 +133,6 @@ def test_a_limited_call_is_counted_once_a_connection_that_passed(
         assert counted() == before + passed
 
 
-def upload_s(address: str, size: int) -> float:
-    """How long an upload to a function takes until it is answered, in s."""
-    head = f"POST /?length=1 HTTP/1.1\r\nHost: f\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
-    started = time.monotonic()
-    with socket.create_connection((address, addressing.FUNCTION_PORT), timeout=60) as connection:
-        connection.sendall(head.encode() + bytes(size))
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    assert answer.startswith(b"HTTP/1.1 200"), answer[:100]
-    return time.monotonic() - started
-
-
-def test_a_rate_limit_in_kbit_is_what_a_call_gets(lab: Lab, platform: Platform, state: ClusterState) -> None:
-    caller, address, other = host(state, CALLER), vip(state, CALLEE), host(state, OTHER)
-    size, rate = 1_500_000, 4_000
-    with policy(platform, kind="rate-limit", rate={"kbit_per_s": rate}, **{"from": CALLER, "to": CALLEE}):
-        limited_s = in_host(lab, caller, lambda: upload_s(address, size))
-        # A second's worth passes at once; TCP, which takes losses for congestion, uses most of the rest.
-        used = (size * 8 / 1000 - rate) / limited_s / rate
-        print(f"\nof {rate} kbit/s a call used {used:.0%}")
-        assert 0.3 <= used <= 1.1
-        assert eventually(lambda: platform.policies()[0]["dropped"] > 0)
-        assert in_host(lab, other, lambda: upload_s(address, size)) < limited_s / 2  # another caller is not meant
-    assert in_host(lab, caller, lambda: upload_s(address, size)) < limited_s / 2
-
-
-@contextmanager
-def sniffed(lab: Lab, name: str, address: str) -> Iterator[list[tuple[str, str, int]]]:
-    """(source, destination, TCP flags) of what comes to a host from or to an address that is not its own."""
-    seen: list[tuple[str, str, int]] = []
-    ended = threading.Event()
-
-    def listener() -> socket.socket:
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        raw.bind(("eth0", 0))
-        raw.settimeout(0.1)
-        return raw
-
-    def listen(raw: socket.socket) -> None:
-        while not ended.is_set():
-            try:
-                frame = raw.recv(65536)
-            except TimeoutError:
-                continue
-            source, target = socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34])
-            if address in (source, target):
-                seen.append((source, target, frame[47]))
-
-    with in_host(lab, name, listener) as raw:
-        thread = threading.Thread(target=listen, args=(raw,))
-        thread.start()
-        try:
-            yield seen
-        finally:
-            ended.set()
-            thread.join()
-
-
 def test_a_mirror_to_a_node_where_no_call_begins_says_so(platform: Platform, state: ClusterState) -> None:
     node = state.instances[host(state, CALLER)].node
     elsewhere = next(number for number in state.nodes if number != node)
@@ -255,7 +151,7 @@ def test_a_mirror_shows_both_directions_of_a_call_and_does_not_disturb_it(
                 lab, instance.id, lambda: socket.create_connection((address, addressing.FUNCTION_PORT), timeout=2)
             )
             with connection:
-                assert request(connection)
+                assert still_answers(connection)
             assert eventually(lambda: any(flags & 0x01 for _, _, flags in seen))
             assert reaches(lab, host(state, OTHER), address)  # not the mirrored call
         assert eventually(lambda: platform.policies()[0]["hits"] >= len(seen))
