@@ -36,6 +36,8 @@ mininet.net.fixLimits = mininet.util.fixLimits = lambda: None
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 A_DAY_S = "86400"
+VSCTL_TIMEOUT_S = "60"
+"""A loaded machine's lab kernel takes more than ten seconds until vswitchd has made a bridge."""
 
 
 class OvsNode(Switch):
@@ -122,7 +124,7 @@ class OvsNode(Switch):
         self._ports.delete(name)
 
     def vsctl(self, *arguments: str) -> str:
-        return _run("ovs-vsctl", "-t", "10", *arguments, environment={"OVS_RUNDIR": str(self.run_folder)})
+        return _run("ovs-vsctl", "-t", VSCTL_TIMEOUT_S, *arguments, environment={"OVS_RUNDIR": str(self.run_folder)})
 
     def attach(self, intf: Any) -> None:
         self.add_ports(str(intf))
