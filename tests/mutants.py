@@ -158,7 +158,7 @@ def run_test(copy: Path, test: str, limit_s: float | None = None) -> TestRun:
             output, code = pytest.communicate(timeout=limit_s)[0], pytest.returncode
         except subprocess.TimeoutExpired:
             output, code = _end(pytest), None
-    failed = re.search(r"^(?:FAILED|ERROR) (?:[^:\s]*/)?(.+?)(?: - |$)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (?! )(?:[^:\s]*/)?(.+?)(?: - |$)", output, re.MULTILINE)
     last = output.strip().splitlines()[-1:] or [""]
     return TestRun(code, failed.group(1) if failed else "", last[0], time.monotonic() - started_s)
 
@@ -252,13 +252,13 @@ class Workshop:
         self._alone = workers == 1
         while self._copies.qsize() < workers:
             self._copies.put(copy_checkout(self.names, self.folder / str(self._copies.qsize())))
-        try:
-            with ThreadPoolExecutor(max(1, workers)) as pool:
+        self._ended.clear()
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            try:
                 for _ in pool.map(self._try_group, groups):
                     pass
-        finally:
-            self._ended.set()
-        self._ended.clear()
+            finally:  # when interrupted, each worker ends after the test that it is at
+                self._ended.set()
         self.tidy()
 
     def _try_group(self, mutants: Sequence[Mutant]) -> None:

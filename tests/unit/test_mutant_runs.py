@@ -70,6 +70,25 @@ def test_each_mutant_is_told_and_the_next_finds_the_guard_in_place(checkout: Pat
     assert [o.problem for o in told if o.mutant.guard != "third"] == ["", ""]
 
 
+def test_after_an_interruption_no_other_mutant_is_tried(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["guarded.py", "tests/unit/test_it.py"]
+    workshop = mutants.Workshop(checkout / "build/mutant", names, lambda _: None, lambda: None)
+    tried: list[str] = []
+
+    def try_one(_: Path, one: Mutant, __: float) -> Outcome:
+        tried.append(one.guard)
+        if one.guard == "first":
+            raise KeyboardInterrupt
+        workshop._ended.wait(10)
+        return Outcome(one, "", "", 0.0)
+
+    monkeypatch.setattr(mutants, "try_mutant", try_one)
+    other = "tests/unit/test_it.py -k test_a"
+    with pytest.raises(KeyboardInterrupt):
+        workshop.try_all([mutant("first"), mutant("second", test=other), mutant("third", test=other)], jobs=2)
+    assert "third" not in tried
+
+
 def test_mutants_are_chosen_by_words_and_by_changed_files() -> None:
     one = mutant("the gateway's token", "testbed/a.py", "tests/unit/test_a.py -k token")
     two = mutant("hold", "controllers/b.py", "tests/unit/test_b.py")
