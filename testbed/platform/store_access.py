@@ -26,7 +26,10 @@ TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Use:
-    """What functions have made of a data store since its server started; nobody else's connections are in it."""
+    """What functions have made of a data store since its server started; nobody else's connections are in it.
+
+    The server does not count statements that begin with SHOW.
+    """
 
     connections: int
     statements: int

@@ -137,6 +137,15 @@ def test_errors_are_those_of_the_original(lab: Lab, platform: Platform, shop: st
     ]
 
 
+@pytest.mark.parametrize("shop", SHOPS)
+def test_every_described_request_has_its_status_and_sizes(lab: Lab, seeded: Platform, shop: str) -> None:
+    for name, request in REQUESTS.items():
+        before = previous(lab, name, shop)
+        reply = by_client(lab, lambda request=request, before=before: ask(request, shop, before))
+        assert reply.status == request.status, name
+        assert request.answer_bytes[0] <= len(reply.body) <= request.answer_bytes[1], name
+
+
 @pytest.mark.parametrize("name", ORCHESTRATORS)
 def test_bodies_on_the_wire_have_the_sizes_of_the_original(lab: Lab, seeded: Platform, name: str) -> None:
     """Up to the digits of random numbers and of elapsed milliseconds."""

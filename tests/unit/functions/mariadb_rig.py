@@ -92,6 +92,10 @@ class MariaDb:
         for name in self.tables():
             self.execute(f"DROP TABLE `{name}`")
 
+    def sessions(self) -> int:
+        """How many connections user `app` has."""
+        return int(self.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'")[0][0])
+
     def start_recording(self) -> None:
         self.execute("SET GLOBAL general_log = OFF; TRUNCATE mysql.general_log; SET GLOBAL general_log = ON")
 

@@ -60,6 +60,15 @@ class Mail:
     content: bytes
 
 
+def eventually(truth: Callable[[], Any]) -> Any:
+    """What `truth` gives, once it is true."""
+    deadline = time.monotonic() + 20
+    while not (value := truth()):
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+    return value
+
+
 class Gateway:
     """Forwards /function/NAME/… to NAME's server and keeps every hop.
 
@@ -71,6 +80,8 @@ class Gateway:
         self.hops: list[Hop] = []
         self.before: dict[str, Callable[[], Any]] = {}
         self.connections = 0
+        self.under_way = 0
+        self._lock = threading.Lock()
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -82,7 +93,11 @@ class Gateway:
                 gateway.connections += 1
 
             def do_POST(self) -> None:
-                gateway.forward(self)
+                gateway.count(1)
+                try:
+                    gateway.forward(self)
+                finally:
+                    gateway.count(-1)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -91,6 +106,10 @@ class Gateway:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def count(self, more: int) -> None:
+        with self._lock:
+            self.under_way += more
 
     def forward(self, exchange: BaseHTTPRequestHandler) -> None:
         _, _, name, *rest = exchange.path.split("/")
@@ -110,7 +129,8 @@ class Gateway:
         exchange.wfile.write(answer)
 
     def ask(self, name: str, value: Any, path: str = "/") -> Hop:
-        """Ask a function from outside; returns that hop."""
+        """Ask a function from outside, once what was asked before has come to its end; returns that hop."""
+        eventually(lambda: self.under_way == 0)
         self.hops.clear()
         connection = http.client.HTTPConnection(*self._server.server_address[:2], timeout=20)
         try:
@@ -121,15 +141,10 @@ class Gateway:
             connection.close()
         return next(hop for hop in self.hops if not hop.caller)
 
-    def hop(self, callee: str, wait_s: float = 20) -> Hop:
+    def hop(self, callee: str) -> Hop:
         """The hop to this function; waits for one that is still under way."""
-        deadline = time.monotonic() + wait_s
-        while True:
-            for hop in list(self.hops):
-                if hop.callee == callee:
-                    return hop
-            assert time.monotonic() < deadline, f"{callee} was not called"
-            time.sleep(0.005)
+        found: Hop = eventually(lambda: next((hop for hop in list(self.hops) if hop.callee == callee), None))
+        return found
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -165,6 +180,9 @@ class Shop:
     servers: Mapping[str, Server]
 
     def seed(self, photographers: int = 9) -> None:
+        """Begin anew, once nothing is under way any more: photos are stored after the answer."""
+        eventually(lambda: self.gateway.under_way == 0)
+        eventually(lambda: not any(self.database.sessions() or time.sleep(0.03) for _ in range(3)))
         self.database.empty()
         self.database.execute(f"SET @photographers = {photographers};" + (RETAIL / "seed.sql").read_text())
 
@@ -192,7 +210,14 @@ def shop(
     }  # fmt: skip
 
     def start(name: str) -> Server:
-        return Server(folder / name, handler_folder(folder / f"{name}-handler", name), environment)
+        handler = handler_folder(folder / f"{name}-handler", name)
+        for attempt in range(3):
+            server = Server(folder / str(attempt) / name, handler, environment)
+            server.ask("OPTIONS", "/")
+            if server.records():
+                return server
+            server.stop()  # another process took the port first, and has answered
+        raise AssertionError(f"{name} found no port of its own")
 
     with ThreadPoolExecutor(4) as pool:
         servers = dict(zip(functions, pool.map(start, functions), strict=True))

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from function_rig import Server
 from mariadb_rig import MariaDb, free_port
-from retail_rig import FUNCTIONS, OPERATORS, RETAIL, Hop, Shop, shop
+from retail_rig import FUNCTIONS, OPERATORS, RETAIL, Hop, Shop, eventually, shop
 
 from experiments.application_requests import Request, load
 
@@ -81,15 +80,6 @@ def recorded(retail: Shop, action: Callable[[], Any], connections: int) -> list[
     found = list(by_connection.values())
     assert all((one[0], one[-1]) == ("Connect", "Quit") for one in found), found
     return [one[1:-1] for one in found]
-
-
-def eventually(truth: Callable[[], Any]) -> Any:
-    """What `truth` gives, once it is true."""
-    deadline = time.monotonic() + 10
-    while not (value := truth()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
-    return value
 
 
 def verb(statement: str) -> str:
