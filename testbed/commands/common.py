@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from testbed.network.lab import DEFAULT_NAME, Lab
@@ -23,6 +24,10 @@ datapath_option = click.option(
 )
 
 
+MOST_COLUMNS = 10_000
+"""The widest table in a file or pipe."""
+
+
 def platform_of(lab: Lab) -> Platform:
     """The lab's control plane. The calling process is in the lab's network from here on."""
     lab.enter()
@@ -34,11 +39,15 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on the terminal; numbers stand to the right."""
+    """A table on the terminal; numbers stand to the right. In a file or pipe each row stays one line, for grep."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[str(cell) for cell in row])
-    Console(soft_wrap=False).print(table)
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        as_wide_as_it_likes = console.options.update(max_width=MOST_COLUMNS)
+        console.width = max(console.width, Measurement.get(console, as_wide_as_it_likes, table).maximum)
+    console.print(table)
