@@ -80,6 +80,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Begin to work for `exchange`, which writes its request to `transport` itself."""
         self.exchange = exchange
         self.uses += 1
+
+    def rest(self) -> None:
+        """The exchange is over. What it read is forgotten now and not when the next one waits for it."""
+        self.exchange = None
         self._reset()
 
     def abandon(self) -> None:
@@ -232,7 +236,7 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """An exchange is over and its answer was read to the end."""
-        connection.exchange = None
+        connection.rest()
         if self.pooled and connection.reusable and len(self._idle) < self._max_idle:
             connection.idle_since_s = time.monotonic()
             self._idle.append(connection)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from testbed.errors import EnvironmentProblem, UsageError
 from testbed.platform import http1
 from testbed.platform.gateway_config import duration_s, from_environment
+from testbed.platform.gateway_exchange import call_ids, next_call_id
 from testbed.platform.gateway_routes import Kind, full_name, match
 from testbed.platform.metrics import Histogram, family, sample
 
@@ -107,6 +109,8 @@ def test_label_values_are_escaped_and_empty_families_left_out() -> None:
 def test_headers_named_by_connection_are_hop_by_hop() -> None:
     names = http1.nominated(b"close, X-Secret,keep-alive,")
     assert names == {b"x-secret"}
+    assert not http1.nominated(b"close,")
+    assert not http1.nominated(b"Keep-Alive,")
     assert http1.without([b"X-Secret: 1\r\n", b"X-Other: 2\r\n"], names) == [b"X-Other: 2\r\n"]
 
 
@@ -114,3 +118,12 @@ def test_an_empty_piece_is_no_chunk() -> None:
     assert http1.chunk([]) == []
     assert http1.chunk([b""]) == []
     assert b"".join(http1.chunk([b"ab", b"c" * 14])) == b"10\r\nab" + b"c" * 14 + b"\r\n"
+
+
+def test_call_ids_are_uuids_that_never_repeat() -> None:
+    ids = [next_call_id() for _ in range(1000)]
+    parsed = [UUID(one.decode()) for one in ids]
+    assert [str(one).encode() for one in parsed] == ids
+    assert {one.version for one in parsed} == {4}
+    assert len(set(ids)) == 1000
+    assert next(call_ids())[:24] != ids[0][:24]
