@@ -6,6 +6,7 @@ They are named as command lines only: the network layer imports nothing of the p
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from testbed.network.daemon import LabConfig
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
+"""For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
 
 
 class PlatformProcesses:
@@ -51,6 +54,7 @@ class PlatformProcesses:
             "--cluster", str(self._cluster_file), "--database", str(self._state / "apiserver.db"),
             "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),
             "--lab", self._config.name, "--listen", listen,
+            environment=NO_CERTIFICATES,
         )  # fmt: skip
         for node in self._config.nodes[1:]:
             self._start(
@@ -67,6 +71,7 @@ class PlatformProcesses:
                 "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
                 "--preset", self._config.scaler_preset, "--controller", addressing.CONTROLLER_URL,
                 "--log", str(self._state / "logs" / "scaler-decisions.ndjson"), *dry_run,
+                environment=NO_CERTIFICATES,
             )  # fmt: skip
 
     def start_gateway(self, host_pid: int) -> None:
