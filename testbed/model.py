@@ -115,8 +115,8 @@ class Function:
     """A deployed function, or (`store`) a data store or mail server. `id` and `vip` stay the same until it is removed.
 
     `revision` counts the changes that running instances must be replaced for. `secrets` are the names of
-    those it reads; `limits` as in `FunctionSpec`. `port` is the TCP port that it is called at; `stores` are
-    the stores of its own namespace that it may reach.
+    those it reads; `limits` and `read_only_root_filesystem` as in `FunctionSpec`. `port` is the TCP port that
+    it is called at; `stores` are the stores of its own namespace that it may reach.
     """
 
     namespace: str
@@ -136,6 +136,7 @@ class Function:
     port: int = FUNCTION_PORT
     store: bool = False
     stores: tuple[str, ...] = ()
+    read_only_root_filesystem: bool = False
 
     @property
     def full_name(self) -> str:
@@ -161,6 +162,7 @@ class Function:
             "port": self.port,
             "store": self.store,
             "stores": list(self.stores),
+            "read_only_root_filesystem": self.read_only_root_filesystem,
         }
 
     @classmethod

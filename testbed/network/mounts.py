@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ SECRETS_FOLDER = Path("/var/openfaas/secrets")
 HOSTS_FILE = Path("/etc/hosts")
 CLONE_NEWNS = 0x20000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC = 1, 2, 4, 8, 32, 4096, 8192, 16384
+_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
+_WRITABLE = {Path("/tmp"): "mode=1777", Path("/dev/shm"): "mode=1777,size=64m"}
+"""What a function with a read-only root file system may write to: folders of its own, empty at first."""
 _SECRETS_OPTIONS = "mode=0755,size=8m"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -85,3 +89,18 @@ def mount_secrets(secrets: Mapping[str, bytes]) -> None:
         mount("tmpfs", SECRETS_FOLDER, flags=hidden | _REMOUNT | _RDONLY)
     except OSError as error:
         raise LabError(f"secrets could not be put into {SECRETS_FOLDER}: {error.strerror}") from error
+
+
+def make_root_read_only() -> None:
+    """Make everything read-only in the calling thread's mount namespace, except an empty /tmp and /dev/shm of its own.
+
+    That is what OpenFaaS gives to such a function. It guards against mistakes: who has root's capabilities, as
+    instances have, could undo it. LabError where the kernel (before 5.12) cannot do it.
+    """
+    attributes = struct.pack("QQQQ", _RDONLY, 0, 0, 0)  # struct mount_attr
+    if _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, len(attributes)) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise LabError(f"the root file system could not be made read-only: {reason}; it takes Linux 5.12 or newer")
+    for folder, options in _WRITABLE.items():
+        if folder.is_dir():
+            mount("tmpfs", folder, "tmpfs", _NOSUID | _NODEV, options)

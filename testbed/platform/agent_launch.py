@@ -103,6 +103,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         group_of(instance.id),
         services.control.secrets(instance.id) if function.secrets else None,
         hosts,
+        function.read_only_root_filesystem,
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.errors import LabError
 from testbed.network.cgroups import Cgroups
-from testbed.network.mounts import CLONE_NEWNS, mount_hosts, mount_secrets
+from testbed.network.mounts import CLONE_NEWNS, make_root_read_only, mount_hosts, mount_secrets
 from testbed.network.namespace import in_thread, setns, unshare
 from testbed.platform.image_tools import PROGRAM_PATH
 
@@ -36,7 +36,7 @@ class Launch:
     """What to run, and where. `environment` is the function's own; PATH, HOME and LANG are added.
 
     `group` is its cgroup, made already ("": none); `secrets` None: it names none; `hosts` is shown to it as
-    /etc/hosts (None: it sees the machine's).
+    /etc/hosts (None: it sees the machine's); `read_only`: it can write to nothing but /tmp and shared memory.
     """
 
     instance_id: str
@@ -48,6 +48,7 @@ class Launch:
     group: str = ""
     secrets: Mapping[str, bytes] | None = None
     hosts: Path | None = None
+    read_only: bool = False
 
 
 class FunctionProcess:
@@ -73,12 +74,14 @@ class FunctionProcess:
         def enter() -> None:  # a child is born into the namespaces and groups of the thread that starts it
             setns(netns)
             late.extend(cgroups.enter(launch.group) if launch.group else ())
-            if launch.secrets is not None or launch.hosts is not None:
+            if launch.secrets is not None or launch.hosts is not None or launch.read_only:
                 unshare(CLONE_NEWNS)
             if launch.secrets is not None:
                 mount_secrets(launch.secrets)
             if launch.hosts is not None:
                 mount_hosts(launch.hosts)
+            if launch.read_only:
+                make_root_read_only()
 
         try:
             child = in_thread(enter, lambda: _spawn(launch, late, notify_fd))
@@ -157,9 +160,12 @@ def _spawn(launch: Launch, late: list[Path], notify_fd: int) -> subprocess.Popen
         INSTANCE_VARIABLE: launch.instance_id,
         READY_VARIABLE: str(notify_fd),
     }
-    with launch.log.open("ab") as log:
+    # Where the instance's own mounts are read-only, the agent's are written to.
+    root = Path(f"/proc/{os.getpid()}/root" if launch.read_only else "/")
+    log_file, *pid_files = (root / file.absolute().relative_to("/") for file in (launch.log, launch.pid_file, *late))
+    with log_file.open("ab") as log:
         return subprocess.Popen(
-            ("/bin/sh", "-c", _BECOME, "sh", str(launch.pid_file), *map(str, late), "--", *launch.argv),
+            ("/bin/sh", "-c", _BECOME, "sh", *map(str, pid_files), "--", *launch.argv),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

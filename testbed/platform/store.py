@@ -359,6 +359,7 @@ def _configured(function: Function, request: FunctionRequest) -> Function:
         secrets=request.secrets,
         limits=dict(request.limits),
         stores=request.stores,
+        read_only_root_filesystem=request.read_only_root_filesystem,
     )
 
 
@@ -381,4 +382,5 @@ def _store(namespace: str, kind: stores.StoreKind, number: int, node: str) -> Fu
 def _runs(function: Function) -> tuple[Any, ...]:
     """What an instance depends on; when it changes, instances are replaced."""
     node = function.annotations.get(NODE_ANNOTATION)
-    return function.image, function.environment, node, sorted(function.secrets), function.limits, function.stores
+    surroundings = sorted(function.secrets), function.limits, function.stores, function.read_only_root_filesystem
+    return function.image, function.environment, node, *surroundings

@@ -49,6 +49,7 @@ class FunctionRequest:
     secrets: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
     stores: tuple[str, ...] = ()
+    read_only_root_filesystem: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,6 +93,7 @@ def function_request(body: Mapping[str, Any], default_namespace: str) -> Functio
         secrets=_names(body, "secrets", name),
         limits=resources["limits"],
         stores=_stores(name, annotations),
+        read_only_root_filesystem=bool(body.get("readOnlyRootFilesystem")),
         extra=extra,
     )
 

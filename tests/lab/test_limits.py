@@ -38,6 +38,15 @@ def handle(event, context):
         sys.stdout.flush()
     if what == "secret":
         return open("/var/openfaas/secrets/" + event.query["name"]).read()
+    if what == "write":
+        file = os.path.join(event.query["folder"], "written")
+        try:
+            open(file, "w").close()
+        except OSError as error:
+            return os.strerror(error.errno)
+        names = os.listdir(event.query["folder"])
+        os.remove(file)
+        return " ".join(names)
     return "ok"
 """
 
@@ -167,3 +176,20 @@ def test_groups_of_a_killed_lab_are_cleared_away_by_the_next_command() -> None:
     until(lambda: not (STATE_ROOT / name).exists(), "the lab's folder is gone")
     sweep()
     assert not any(folder.exists() for folder in folders)
+
+
+def test_a_read_only_root_file_system(lab: Lab, platform: Platform, namespace: str, tmp_path: Path) -> None:
+    deploy(platform, tmp_path, namespace, HANDLER, read_only_root_filesystem=True)
+    refused = "Read-only file system"
+    folders = (".", "/", "/var", "/usr/bin", "/etc", str(lab.state_folder / "images"))
+    answers = {folder: ask(namespace, what="write", folder=folder).text for folder in (*folders, "/tmp", "/dev/shm")}
+    assert answers == {**dict.fromkeys(folders, refused), "/tmp": "written", "/dev/shm": "written"}
+    log = lab.state_folder / "functions" / f"{instance_of(platform, namespace)}.log"
+    assert len([line for line in log.read_text().splitlines() if line.startswith("{")]) == len(answers)
+
+
+def test_the_root_file_system_is_writable_otherwise(
+    lab: Lab, platform: Platform, namespace: str, tmp_path: Path
+) -> None:
+    deploy(platform, tmp_path, namespace, HANDLER)
+    assert "written" in ask(namespace, what="write", folder=".").text.split()

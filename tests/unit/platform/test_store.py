@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,13 @@ def test_a_change_that_cannot_be_written_did_not_happen(store: Store, tmp_path: 
     assert store.events_since(before.version) == []
     assert (store.timings("one.t.1").keys(), store.timings("one.t.2")) == ({"decided_ns"}, {})
     other.close()
+
+
+def test_a_root_file_system_that_becomes_read_only_renews_the_instances(store: Store) -> None:
+    store.create_function(request(), "b1")
+    assert not store.state.functions["one.t"].read_only_root_filesystem
+    for revision in (2, 2):
+        store.update_function(replace(request(), read_only_root_filesystem=True), "b1")
+        function = store.state.functions["one.t"]
+        assert (function.read_only_root_filesystem, function.revision) == (True, revision)
+    assert store.state.from_json(store.state.to_json()) == store.state

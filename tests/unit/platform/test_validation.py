@@ -148,6 +148,13 @@ def test_a_constraint_narrows_where_instances_run(annotation: str, constraints: 
     assert validation.function_request(body, "t").annotations["directfaas/node"] == node
 
 
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_a_read_only_root_file_system_is_taken_and_given_back(asked: bool | None) -> None:
+    request = validation.function_request({"service": "one", "image": "i", "readOnlyRootFilesystem": asked}, "t")
+    assert request.read_only_root_filesystem is bool(asked)
+    assert request.extra == ({"readOnlyRootFilesystem": True} if asked else {})
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
