@@ -178,7 +178,8 @@ class Cgroups:
                 folder = self._folder(one, path)
                 if one.version == 2:
                     cpu_s = _fields(folder / "cpu.stat")["usage_usec"] / 1e6
-                    anonymous_bytes = _fields(folder / "memory.stat")["anon"]
+                    if "memory" in one.controllers:
+                        anonymous_bytes = _fields(folder / "memory.stat")["anon"]
                 if "cpuacct" in one.controllers:
                     cpu_s = int((folder / "cpuacct.usage").read_text()) / 1e9
                 if "memory" in one.controllers and one.version == 1:
@@ -248,12 +249,12 @@ def _make(one: Hierarchy, folder: Path, *, with_cpu: bool) -> None:
     above = one.mount
     for part in folder.relative_to(one.mount).parts:
         if one.version == 2:
-            _hand_down(above, {"memory", "cpu"} if with_cpu else {"memory"})
+            _hand_down(above, one.controllers & ({"memory", "cpu"} if with_cpu else {"memory"}))
         above = above / part
         above.mkdir(exist_ok=True)
 
 
-def _hand_down(folder: Path, wanted: set[str]) -> None:
+def _hand_down(folder: Path, wanted: frozenset[str]) -> None:
     control = folder / "cgroup.subtree_control"
     missing = wanted - set(control.read_text().split())
     if missing:
