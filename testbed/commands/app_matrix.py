@@ -34,11 +34,11 @@ DELAYS = 6
 def matrix_(application: str, namespace: str | None, as_csv: bool, as_json: bool, lab_name: str) -> int:
     """Try every ordered pair of application NAME's functions, and its stores, with real packets.
 
-    From inside each instance a TCP connection is tried to every other function's vIP, past it to an instance's
-    eIP, and to the gateway. On the gateway route each function also asks the gateway for each other one
-    (/_/health: no handler runs, though the gateway counts an invocation). Every function needs a ready
-    instance. Exit code 0: exactly the calls of stack.yaml's call graph pass; 1: something differs, as it
-    always does on the gateway route, where the call graph binds nobody.
+    From inside each instance a TCP SYN goes to every other function's vIP, past it to an instance's eIP, and to
+    the gateway; the switches count those that pass as calls. On the gateway route each function also asks the
+    gateway for each other one (/_/health: no handler runs, though the gateway counts an invocation). Every
+    function needs a ready instance. Exit code 0: exactly the calls of stack.yaml's call graph pass; 1: something
+    differs, as it always does on the gateway route, where the call graph binds nobody.
 
     \b
     Examples:
