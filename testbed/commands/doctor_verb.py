@@ -14,6 +14,7 @@ from importlib import metadata
 
 import click
 
+from testbed import stack
 from testbed.commands.common import json_option, print_json, print_table
 from testbed.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.labkernel import build
@@ -23,6 +24,7 @@ from testbed.network import datapath
 from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.trunk import ELEMENT
+from testbed.platform import image_tools, images, store_mariadb
 
 NEEDED_GB = 2.0
 """Room for the environment, the lab kernel's modules and some runs."""
@@ -49,7 +51,7 @@ def command(as_json: bool, no_lab: bool) -> None:
       sudo testbed doctor
       testbed doctor --no-lab --json
     """
-    checks = [*versions(), *capabilities(), room()]
+    checks = [*versions(), *capabilities(), languages(), data_store(), room()]
     if not no_lab:
         checks.append(trial_lab())
     if as_json:
@@ -90,6 +92,24 @@ def capabilities() -> list[Check]:
     checks.append(lab_kernel())
     checks.append(gateway_program())
     return checks
+
+
+def languages() -> Check:
+    """Which languages functions can be written in here."""
+    folders = sorted(file.parent for file in stack.DEFAULT_TEMPLATES.glob("*/template.yml"))
+    templates = {folder.name: images.read_template(folder) for folder in folders}
+    absent = {language: image_tools.missing(template.needs) for language, template in templates.items()}
+    packages = sorted({package for needs in absent.values() for package in needs.values()})
+    usable = [language for language, needs in absent.items() if not needs]
+    return Check("languages", ", ".join(usable), f"make setup (packages {', '.join(packages)})" if packages else "")
+
+
+def data_store() -> Check:
+    """Whether the store mariadb can be started."""
+    try:
+        return Check("store mariadb", f"yes: {store_mariadb.server()}")
+    except EnvironmentProblem:
+        return Check("store mariadb", "missing", "make setup (package mariadb-server)")
 
 
 def gateway_program() -> Check:

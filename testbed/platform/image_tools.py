@@ -19,16 +19,23 @@ BUILD_TIMEOUT_S = 300.0
 
 
 def check_needs(function: str, language: str, needs: Mapping[str, str]) -> None:
-    """Raise EnvironmentProblem for the first program (or file, by an absolute pattern) that is not installed.
+    """Raise EnvironmentProblem for the first of a template's needs that is not installed."""
+    for needed, package in missing(needs).items():
+        raise EnvironmentProblem(
+            f"function {function} is written for {language}, which needs {needed}; "
+            f"install the package {package} (make setup does)"
+        )
 
-    `needs` maps each to the Debian package that has it.
-    """
-    for needed, package in needs.items():
-        if not (any(Path("/").glob(needed[1:])) if needed.startswith("/") else shutil.which(needed, path=PROGRAM_PATH)):
-            raise EnvironmentProblem(
-                f"function {function} is written for {language}, which needs {needed}; "
-                f"install the package {package} (make setup does)"
-            )
+
+def missing(needs: Mapping[str, str]) -> dict[str, str]:
+    """Those programs (or files, by an absolute pattern) that are not installed, with the Debian package of each."""
+    return {needed: package for needed, package in needs.items() if not _is_there(needed)}
+
+
+def _is_there(needed: str) -> bool:
+    if needed.startswith("/"):
+        return any(Path("/").glob(needed[1:]))
+    return shutil.which(needed, path=PROGRAM_PATH) is not None
 
 
 def run_build(function: str, command: str, folder: Path) -> None:
