@@ -45,6 +45,9 @@ taken for one of 16 digits, elapsed milliseconds for one digit."""
 STORE_USE = {"photo-request": (3, 12), "photo-acquire": (4, 15), "product-purchase": (2, 5)}
 """Connections to the database and statements, with those that are not waited for."""
 
+REPORTED_S = 1.2
+"""Within this time a switch has counted what has passed it."""
+
 VARIABLE = [(rb'"authorization":\d+', b'"authorization":0'), (rb'Elapse":\d+', b'Elapse":0')]
 
 
@@ -190,8 +193,8 @@ def counted(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
 def settled(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
     """The counters, once they stand still: switches report with a delay."""
     last = counted(platform, shop)
-    for _ in range(50):
-        time.sleep(0.3)
+    for _ in range(20):
+        time.sleep(REPORTED_S)
         earlier, last = last, counted(platform, shop)
         if earlier == last:
             return last
