@@ -137,7 +137,7 @@ def test_a_mirror_to_a_node_where_no_call_begins_says_so(platform: Platform, sta
     node = state.instances[host(state, CALLER)].node
     elsewhere = next(number for number in state.nodes if number != node)
     with policy(platform, kind="mirror", mirror_to=f"probe{elsewhere}", **{"from": CALLER, "to": CALLEE}) as added:
-        assert added["state"].startswith(f"copies nothing: none of the calls begins on node{elsewhere}")
+        assert added["state"].startswith(f"copies nothing: none of its calls begins on node{elsewhere}")
 
 
 def test_a_mirror_shows_both_directions_of_a_call_and_does_not_disturb_it(
