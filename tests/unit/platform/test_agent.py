@@ -19,6 +19,7 @@ from testbed.model import ClusterState, Deployment, Function, Instance, Phase, R
 from testbed.platform import agent_instance, agent_process, agent_stores
 from testbed.platform.agent import Agent
 from testbed.platform.agent_control import Away
+from testbed.platform.agent_process import FunctionProcess
 
 URL = "http://gateway.openfaas:8080/function"
 
@@ -430,14 +431,22 @@ def test_a_caller_waits_for_its_callee_and_then_knows_its_vip(bench: Bench) -> N
     until(lambda: "NEXT=http://10.96.1.1:8080/x\n" in bench.log(), "the URL is replaced")
 
 
-def test_a_new_agent_adopts_what_runs_without_disturbing_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+def test_a_new_agent_adopts_what_runs_without_disturbing_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.tell(bench.instance())
     bench.await_diary("one.t.1 Ready")
-    pid = bench.pid()
+    adopted: list[int] = []
+    adopt = FunctionProcess.adopt
+
+    def noted(pid_file: Path, instance_id: str) -> FunctionProcess | None:
+        process = adopt(pid_file, instance_id)
+        adopted.extend([process.pid] if process else [])
+        return process
+
+    monkeypatch.setattr(FunctionProcess, "adopt", noted)
     bench.new_agent()
     bench.tell(bench.instance(phase=Phase.READY))
-    until(lambda: f"one.t.1 is adopted as process {pid}" in caplog.text, "it is adopted")
+    until(lambda: adopted, "it is adopted")
+    assert adopted == [bench.pid()]
     assert bench.world.diary == ["add one.t.1 node2 10.202.0.1", "one.t.1 Ready"]
 
 
