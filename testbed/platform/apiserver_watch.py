@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 
 from aiohttp import web
 
@@ -58,7 +59,7 @@ class WatchRoutes:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """NDJSON: a snapshot unless `since` can be continued from, then events and heartbeats, without end."""
         since = request.query.get("since", "-1")
-        if not since.lstrip("-").isdigit():
+        if not re.fullmatch(r"-?[0-9]{1,18}", since):
             raise UsageError(f'"since" must be a version number, not "{since}"')
         version = int(since)
         response = web.StreamResponse(headers=NDJSON)

@@ -129,6 +129,7 @@ def test_a_namespace_has_a_route(tmp_path: Path) -> None:
         ("POST", "/system/scale-function/one", b'{"replicas":1}', 404, "there is no function one.openfaas-fn\n"),
         ("GET", "/system/function/one", b"", 404, "there is no function one.openfaas-fn\n"),
         ("GET", "/watch?since=x", b"", 400, '"since" must be a version number, not "x"\n'),
+        ("GET", "/watch?since=--5", b"", 400, '"since" must be a version number, not "--5"\n'),
         ("DELETE", "/instances/one.t.1", b"", 404, "there is no instance one.t.1\n"),
         (
             "PUT",
