@@ -120,7 +120,9 @@ def settled(platform: Platform) -> bool:
         switches = platform.switches().values()
     except PlatformError:
         return False
-    return all(switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches)
+    return len(switches) == 3 and all(
+        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches
+    )
 
 
 def kill(lab: Lab, pid: int) -> None:
