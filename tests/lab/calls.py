@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from testbed import addressing
+from testbed.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.traffic import in_host
 
+NODES = 3
 SETTLED_S = 15.0
 REPORTED_S = 1.2
 """Within this time OVS has brought its counters up to date."""
@@ -26,6 +28,20 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def switches_agree(platform: Platform) -> bool:
+    """Whether the controller answers and every node's switch holds what it should.
+
+    A controller that has just begun knows of no switch at all.
+    """
+    try:
+        switches = platform.switches().values()
+    except PlatformError:
+        return False
+    return len(switches) == NODES and all(
+        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches
+    )
 
 
 def request(address: str, target: str = "/?length=1") -> str:

@@ -19,6 +19,7 @@ from testbed.model import Application, Phase, Route
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.platform.client import Platform
+from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 
@@ -117,12 +118,9 @@ def settled(platform: Platform) -> bool:
     """Whether apiserver and controller answer, all is ready, and every switch holds what it should."""
     try:
         platform.wait_ready()
-        switches = platform.switches().values()
     except PlatformError:
         return False
-    return len(switches) == 3 and all(
-        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches
-    )
+    return switches_agree(platform)
 
 
 def kill(lab: Lab, pid: int) -> None:

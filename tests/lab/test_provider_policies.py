@@ -18,7 +18,7 @@ from testbed.model import ClusterState, Route
 from testbed.network.lab import Lab
 from testbed.platform import tracing
 from testbed.platform.client import Platform
-from tests.lab.calls import attempts, eventually, sniffed, still_answers
+from tests.lab.calls import attempts, eventually, sniffed, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame
 
@@ -193,19 +193,9 @@ def test_policies_outlive_the_controller(lab: Lab, platform: Platform, state: Cl
     with policy(platform, kind="deny", **{"from": CALLER, "to": CALLEE}):
         wanted = platform.policies()[0]["calls"]
         lab.client.restart("controller")
-
-        def is_back() -> bool:
-            try:
-                switches = platform.switches().values()  # a controller that has just begun knows of none
-                return len(switches) == len(state.nodes) and all(
-                    s["connected"] and s["digest"] == s["desired_digest"] for s in switches
-                )
-            except PlatformError:
-                return False
-
         assert not reaches(lab, caller, address)
         deadline = time.monotonic() + 60
-        while not is_back():
+        while not switches_agree(platform):
             assert time.monotonic() < deadline, "the controller did not come back"
             time.sleep(0.2)
         assert platform.policies()[0]["calls"] == wanted

@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from testbed import stack
-from testbed.errors import PlatformError
 from testbed.model import Phase, Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
+from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 
 NAMESPACE = "recovery"
@@ -88,16 +88,6 @@ def kill(lab: Lab, component: str) -> None:
     subprocess.run(lab.command("root", ["kill", "-KILL", str(pid)]), check=True)
 
 
-def digests_agree(platform: Platform) -> bool:
-    try:
-        switches = platform.switches()
-    except PlatformError:
-        return False
-    return len(switches) == 3 and all(
-        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches.values()
-    )
-
-
 def controller_restarted(lab: Lab, restarts: int) -> bool:
     part = lab.client.status()["components"]["controller"]
     return part["restarts"] > restarts and part["pid"] is not None
@@ -110,7 +100,7 @@ def test_no_request_fails_while_the_controller_is_killed_and_restarted(lab: Lab,
             restarts = lab.client.status()["components"]["controller"]["restarts"]
             kill(lab, "controller")
             eventually(lambda restarts=restarts: controller_restarted(lab, restarts), "a new controller")  # type: ignore[misc]
-            eventually(lambda: digests_agree(platform), "rows equal to the generator's", CONTROLLER_START_S)
+            eventually(lambda: switches_agree(platform), "rows equal to the generator's", CONTROLLER_START_S)
             load.await_more(50)
     assert load.failures == []
 
@@ -146,12 +136,12 @@ def test_switches_look_for_an_absent_controller_every_second(lab: Lab, platform:
         before = attempts_to_connect(lab)
         time.sleep(8)  # within which OVS by itself makes one or two more attempts, waiting up to 8 s
         assert attempts_to_connect(lab) - before >= 5
-    eventually(lambda: digests_agree(platform), "the switches connected again", 30)
+    eventually(lambda: switches_agree(platform), "the switches connected again", 30)
 
 
 def test_a_switch_daemon_gets_its_rows_back_without_help(lab: Lab, platform: Platform) -> None:
     kill(lab, "s2")
-    eventually(lambda: digests_agree(platform), "rows of s2 equal to the generator's")
+    eventually(lambda: switches_agree(platform), "rows of s2 equal to the generator's")
     with Load(lab) as load:
         load.await_more(20)
     assert load.failures == []
