@@ -27,6 +27,7 @@ LOG = logging.getLogger("controllers.conductor")
 KEPT_MEASUREMENTS = 10_000
 RETRY_S = 1.0
 POLICIES_S = 10.0
+"""Whoever changes the policies waits this long for the switches."""
 COUNTED = (
     Category.POLICY,
     Category.SERVICE,
@@ -112,11 +113,11 @@ class Conductor:
         """Something happened; it is dealt with in order."""
         self._inbox.put(item)
 
-    def set_policies(self, policies: Book) -> None:
-        """Bring these policies to the switches; returns when those connected have them, or after a while."""
+    def set_policies(self, policies: Book) -> bool:
+        """Bring these policies to the switches; whether those connected have confirmed them within POLICIES_S."""
         item = NewPolicies(policies, sdn.hub.Event())
         self.tell(item)
-        item.done.wait(POLICIES_S)
+        return bool(item.done.wait(POLICIES_S))
 
     def run(self) -> None:
         """Deal with what happens, for ever."""

@@ -10,13 +10,15 @@ import logging
 from typing import Any
 
 from controllers import sdn
-from controllers.conductor import Conductor
+from controllers.conductor import POLICIES_S, Conductor
 from controllers.northbound import json_response, names_of
 from controllers.policies import Book, NameTaken, Policy, PolicyError, added
 from controllers.policy_report import report
 from controllers.policy_store import PolicyStore
 
 LOG = logging.getLogger("controllers.policies")
+
+UNCONFIRMED = f"taken; the switches have not confirmed it within {POLICIES_S:.0f} s"
 
 
 class Policies:
@@ -27,22 +29,24 @@ class Policies:
         self.book: Book = store.load()
         conductor.fleet.set_policies(self.book)
 
-    def add(self, body: Any) -> Policy:
-        """PolicyError or NameTaken where it is wrong; OSError where it cannot be saved. Then nothing has changed."""
-        policy = added(self.book, body)
-        self._replace({**self.book, policy.name: policy})
-        return policy
+    def add(self, body: Any) -> tuple[Policy, bool]:
+        """The policy, and whether the switches have confirmed it.
 
-    def remove(self, name: str) -> None:
-        """KeyError where there is none; OSError as above."""
+        PolicyError or NameTaken where it is wrong; OSError where it cannot be saved. Then nothing has changed.
+        """
+        policy = added(self.book, body)
+        return policy, self._replace({**self.book, policy.name: policy})
+
+    def remove(self, name: str) -> bool:
+        """Whether the switches have confirmed it. KeyError where there is none; OSError as above."""
         policies = dict(self.book)
         del policies[name]
-        self._replace(policies)
+        return self._replace(policies)
 
-    def _replace(self, policies: Book) -> None:
+    def _replace(self, policies: Book) -> bool:
         self._store.save(policies)
         self.book = policies  # before anything lets another request run
-        self._conductor.set_policies(policies)
+        return self._conductor.set_policies(policies)
 
     def report(self, names: list[str] | None = None) -> list[dict[str, Any]]:
         """Each policy, or those named, with what it does now and what it has counted."""
@@ -67,7 +71,7 @@ class PolicyRoutes(sdn.ControllerBase):
     @sdn.route("policies", "/policies", methods=["POST"])
     def add(self, req: Any, **_: Any) -> Any:
         try:
-            policy = self._policies.add(json.loads(req.body))
+            policy, confirmed = self._policies.add(json.loads(req.body))
         except NameTaken as error:
             return _refused(str(error), 409)
         except PolicyError as error:
@@ -77,7 +81,8 @@ class PolicyRoutes(sdn.ControllerBase):
         except OSError as error:
             return _refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
         LOG.info("policy %s added: %s", policy.name, policy)
-        return json_response(self._policies.report([policy.name])[0], 201)
+        shown = self._policies.report([policy.name])[0]
+        return json_response(shown, 201) if confirmed else json_response({**shown, "state": UNCONFIRMED}, 202)
 
     @sdn.route("policies", "/policies/{name}", methods=["GET"])
     def one(self, req: Any, name: str, **_: Any) -> Any:
@@ -87,7 +92,7 @@ class PolicyRoutes(sdn.ControllerBase):
     @sdn.route("policies", "/policies/{name}", methods=["DELETE"])
     def remove(self, req: Any, name: str, **_: Any) -> Any:
         try:
-            self._policies.remove(name)
+            confirmed = self._policies.remove(name)
         except KeyError:
             return self._unknown(name)
         except OSError as error:
@@ -95,7 +100,9 @@ class PolicyRoutes(sdn.ControllerBase):
                 f"the removal cannot be saved ({error.strerror}), so the policy stays; free some space", 500
             )
         LOG.info("policy %s removed", name)
-        return json_response({"removed": name})
+        return json_response(
+            {"removed": name} if confirmed else {"removed": name, "state": UNCONFIRMED}, 200 if confirmed else 202
+        )
 
     def _unknown(self, name: str) -> Any:
         names = ", ".join(self._policies.book) or "none"

@@ -45,7 +45,7 @@ def add(
 ) -> None:  # fmt: skip
     """Add a rule of KIND about calls FROM one function TO another ("*": all of the namespace).
 
-    It is in force on every switch when this returns, and stays until it is removed.
+    It is in force on every switch when this says so, and stays until it is removed.
 
     \b
     Examples:
@@ -98,6 +98,6 @@ def row(policy: dict[str, Any]) -> list[Any]:
 @click.argument("name")
 @lab_option
 def remove(name: str, lab_name: str) -> None:
-    """Remove the rule NAME; it is gone from every switch when this returns."""
-    platform_of(Lab.attach(lab_name)).remove_policy(name)
-    click.echo(f"policy {name} is removed")
+    """Remove the rule NAME; it is gone from every switch when this says so."""
+    state = platform_of(Lab.attach(lab_name)).remove_policy(name)
+    click.echo(f"policy {name} is removed" if state is None else f"policy {name}: {state}")

@@ -175,8 +175,9 @@ class Platform:
         """Add a policy; returns it as `policies` shows it. PlatformError says what is wrong with it."""
         return self._ask_controller("/policies", "POST", body)
 
-    def remove_policy(self, name: str) -> None:
-        self._ask_controller(f"/policies/{name}", "DELETE")
+    def remove_policy(self, name: str) -> str | None:
+        """Remove a policy; None, or in words why it may still be in force for a while."""
+        return self._ask_controller(f"/policies/{name}", "DELETE").get("state")
 
     def _deploy_function(self, spec: FunctionSpec, namespace: str, nodes: str, deadline: float) -> None:
         """Update the function, or create it; one that is still being removed is waited for."""

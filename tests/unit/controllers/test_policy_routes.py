@@ -11,7 +11,7 @@ import pytest
 from clusters import small, snapshot
 
 from controllers.conductor import Conductor, NewPolicies
-from controllers.policy_routes import Policies, PolicyRoutes
+from controllers.policy_routes import UNCONFIRMED, Policies, PolicyRoutes
 from controllers.policy_store import PolicyStore
 
 DENY = {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"}
@@ -50,6 +50,17 @@ def test_a_policy_is_taken_listed_and_removed(routes: PolicyRoutes, conductor: C
     removed = routes.remove(None, name="shut")
     assert (removed.status_int, json.loads(removed.body), listed(routes)) == (200, {"removed": "shut"}, [])
     assert conductor.fleet.generator.allows(256, 257)
+
+
+def test_what_the_switches_have_not_confirmed_is_taken_with_202(
+    routes: PolicyRoutes, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controllers.conductor.POLICIES_S", 0.01)
+    monkeypatch.setattr(conductor, "tell", lambda item: None)
+    status, policy = post(routes, DENY)
+    assert (status, policy["state"], listed(routes)) == (202, UNCONFIRMED, ["shut"])
+    removed = routes.remove(None, name="shut")
+    assert (removed.status_int, json.loads(removed.body)["state"], listed(routes)) == (202, UNCONFIRMED, [])
 
 
 @pytest.mark.parametrize(
