@@ -114,6 +114,11 @@ def test_variants_and_failures_give_the_same_on_both_routes(books: Lab) -> None:
     before = {shelf: len(records(books, shelf)["reviews"]) for shelf in SHELVES}
     status, page = both(books, "/productpage")
     assert (status, page.count(b'class="failed"'), b"paperback" in page) == (200, 1, True)
+    deploy(books, RATINGS_VERSION="v-faulty", FAULT_SHARE="1")
+    assert [list(rating) for rating in ratings_in(both(books, "/api/v1/products/0/reviews"))] == [["error"]] * 2
+    status, page = both(books, "/productpage")
+    assert (status, page.count(b"<svg"), b"paperback" in page) == (200, 0, True)
+    assert {record["status"] for shelf in SHELVES for record in records(books, shelf)["ratings"][-2:]} == {503}
     deploy(books, REVIEWS_VERSION="v1", **late)
     assert ratings_in(both(books, "/api/v1/products/0/reviews")) == [None, None]
     for shelf in SHELVES:  # an instance is drained before it goes, so that its answers are on record

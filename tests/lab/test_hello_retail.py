@@ -184,57 +184,65 @@ def answers(shop: str) -> bool:
         return False
 
 
-def counted(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
-    """A shop's connections so far, as the switches have counted them."""
-    calls = sum_calls(platform.counters()["calls"])
-    return Counter({pair: n for pair, n in calls.items() if pair == ("client", "gateway") or shop in "".join(pair)})
+def counted(platform: Platform) -> Counter[tuple[str, str]]:
+    """Connections so far, as the switches have counted them."""
+    return Counter(sum_calls(platform.counters()["calls"]))
 
 
-def settled(platform: Platform, shop: str) -> Counter[tuple[str, str]]:
+def settled(platform: Platform) -> Counter[tuple[str, str]]:
     """The counters, once they stand still: switches report with a delay."""
-    last = counted(platform, shop)
+    last = counted(platform)
     for _ in range(20):
         time.sleep(REPORTED_S)
-        earlier, last = last, counted(platform, shop)
+        earlier, last = last, counted(platform)
         if earlier == last:
             return last
     raise AssertionError("the counters do not stand still")
 
 
-def connections(lab: Lab, platform: Platform, shop: str, name: str) -> Counter[tuple[str, str]]:
-    """The connections of one chain, those to stores as well."""
-    before = previous(lab, name, shop)
-    earlier = settled(platform, shop)
-    assert by_client(lab, lambda: ask(REQUESTS[name], shop, before)).status == 200
-    return settled(platform, shop) - earlier
+def each_chain(lab: Lab, shop: str) -> Iterator[str]:
+    """Ask for each chain once, the second one for the photo of the first; its name, once it has answered."""
+    answered: dict[str, Any] = {}
+    for name in ORCHESTRATORS:
+        before = answered.get(REQUESTS[name].after or "")
+        reply = by_client(lab, lambda name=name, before=before: ask(REQUESTS[name], shop, before))
+        assert reply.status == 200, reply
+        answered[name] = reply.value
+        yield name
 
 
-def without_stores(found: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    return {pair: number for pair, number in found.items() if not pair[1].startswith(("mariadb.", "mail."))}
+def connections_of_each_chain(lab: Lab, platform: Platform) -> Counter[tuple[str, str]]:
+    """The connections of each chain once, in both shops, without those to stores."""
+    earlier = settled(platform)
+    for shop in SHOPS:
+        assert list(each_chain(lab, shop)) == list(ORCHESTRATORS)
+    found = settled(platform) - earlier
+    return Counter({pair: n for pair, n in found.items() if not pair[1].startswith(("mariadb.", "mail."))})
 
 
-@pytest.mark.parametrize(("shop", "expected"), [("shop-gateway", 8), ("shop-direct", 5)])
-def test_a_chain_takes_eight_connections_by_gateway_and_five_directly(
-    lab: Lab, per_call: Platform, shop: str, expected: int
-) -> None:
-    for name, names in ORCHESTRATORS.items():
-        orchestrator, callees = f"{name}.{shop}", [f"{callee}.{shop}" for callee in names]
-        wanted = {("client", "gateway"): 1, ("gateway", orchestrator): 1}
-        if SHOPS[shop] is Route.GATEWAY:
-            wanted |= {(orchestrator, "gateway"): 3, **{("gateway", callee): 1 for callee in callees}}
-        else:
-            wanted |= {(orchestrator, callee): 1 for callee in callees}
-        assert without_stores(connections(lab, per_call, shop, name)) == wanted
-        assert sum(wanted.values()) == expected
+def test_a_chain_takes_eight_connections_by_gateway_and_five_directly(lab: Lab, per_call: Platform) -> None:
+    wanted: Counter[tuple[str, str]] = Counter()
+    for shop, route in SHOPS.items():
+        in_shop: Counter[tuple[str, str]] = Counter()
+        for name, names in ORCHESTRATORS.items():
+            orchestrator, callees = f"{name}.{shop}", [f"{callee}.{shop}" for callee in names]
+            in_shop += Counter([("client", "gateway"), ("gateway", orchestrator)])
+            if route is Route.GATEWAY:
+                in_shop += Counter([(orchestrator, "gateway")] * 3 + [("gateway", callee) for callee in callees])
+            else:
+                in_shop += Counter([(orchestrator, callee) for callee in callees])
+        assert in_shop.total() == (8 if route is Route.GATEWAY else 5) * len(ORCHESTRATORS)
+        wanted += in_shop
+    assert connections_of_each_chain(lab, per_call) == wanted
 
 
-@pytest.mark.parametrize("shop", SHOPS)
 def test_with_a_pooled_upstream_callers_still_open_four_and_the_gateway_what_it_says(
-    lab: Lab, seeded: Platform, shop: str
+    lab: Lab, seeded: Platform
 ) -> None:
     opened = gateway_opened()
-    found = without_stores(connections(lab, seeded, shop, "product-purchase"))
-    assert sum(number for (caller, _), number in found.items() if caller != "gateway") == 4
+    found = connections_of_each_chain(lab, seeded)
+    chains = len(SHOPS) * len(ORCHESTRATORS)
+    assert sum(number for (caller, _), number in found.items() if caller != "gateway") == 4 * chains
     assert {pair: number for pair, number in found.items() if pair[0] == "gateway"} == gateway_opened() - opened
 
 
@@ -244,20 +252,21 @@ def gateway_opened() -> Counter[tuple[str, str]]:
     return Counter(parse_gateway_connections(requests.get(url, timeout=5).text))
 
 
-@pytest.mark.parametrize("shop", SHOPS)
-def test_connections_to_the_database_and_statements_are_those_of_the_original(
-    lab: Lab, seeded: Platform, shop: str
-) -> None:
-    for name, (connections, statements) in STORE_USE.items():
-        before = previous(lab, name, shop)
-        earlier = settled(seeded, shop)
+def test_connections_to_the_database_and_statements_are_those_of_the_original(lab: Lab, seeded: Platform) -> None:
+    earlier = settled(seeded)
+    for shop in SHOPS:
         with statements_of(lab, shop) as said:
-            assert by_client(lab, lambda name=name, before=before: ask(REQUESTS[name], shop, before)).status == 200
-            found = settled(seeded, shop) - earlier
-            eventually(lambda said=said, wanted=connections: said()["Quit"] == wanted, f"{name}: {said()}")
-        assert (said()["Connect"], said()["Query"]) == (connections, statements), name
+            seen = said()
+            for name in each_chain(lab, shop):
+                opened, statements = STORE_USE[name]
+                wanted = seen + Counter(Connect=opened, Query=statements, Quit=opened)
+                eventually(lambda wanted=wanted: said()["Quit"] == wanted["Quit"], f"{name}: {said()}")
+                assert said() == wanted, name
+                seen = wanted
+    found = settled(seeded) - earlier
+    for shop in SHOPS:
         on_switches = sum(number for (_, callee), number in found.items() if callee == f"mariadb.{shop}")
-        assert on_switches == connections, name
+        assert on_switches == sum(opened for opened, _ in STORE_USE.values()), shop
 
 
 @pytest.mark.parametrize("shop", SHOPS)
