@@ -3,6 +3,8 @@
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+# Whole files side by side, because the tests of a file share a lab and what is deployed there.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 setup: packages .venv/complete build/delay_element
@@ -32,16 +34,16 @@ lint: setup
 	.venv/bin/lint-imports --no-cache
 
 unit: setup
-	$(PYTHON) -m pytest tests/unit
+	$(PYTHON) -m pytest tests/unit $(SIDE_BY_SIDE)
 
 lab-tests: setup
-	$(SUDO) $(PYTHON) -m pytest tests/lab
+	$(SUDO) $(PYTHON) -m pytest tests/lab $(SIDE_BY_SIDE)
 
 docs-tests: setup
 	$(SUDO) $(PYTHON) -m pytest tests/docs
 
 kernel-tests: setup lab-kernel
-	$(PYTHON) -m pytest tests/kernel
+	$(PYTHON) -m pytest tests/kernel --numprocesses 2 --dist worksteal
 
 # MUTANTS="gateway --only unit", "--changed main", "--resume" and the like: see python -m tests.mutants --help
 mutants: setup

@@ -30,6 +30,17 @@ setup(
         "uvloop",
         "waitress",
     ],
-    extras_require={"dev": ["hypothesis", "import-linter", "mypy", "pytest", "ruff", "types-PyYAML", "types-requests"]},
+    extras_require={
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "types-PyYAML",
+            "types-requests",
+        ]
+    },
     entry_points={"console_scripts": ["testbed = testbed.run:main"]},
 )
