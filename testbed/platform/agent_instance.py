@@ -19,7 +19,7 @@ from testbed.model import Instance, Phase
 from testbed.platform import agent_stores, rewrite
 from testbed.platform.agent_control import Away
 from testbed.platform.agent_launch import NodeServices, group_of, launch_of, note
-from testbed.platform.agent_probe import established_connections, greets, is_ready
+from testbed.platform.agent_probe import greets, is_ready, unfinished_connections
 from testbed.platform.agent_process import FunctionProcess
 
 log = logging.getLogger("agent")
@@ -229,7 +229,7 @@ class InstanceKeeper(threading.Thread):
         confirmed = time.monotonic()
         while self._netns is not None:
             waited_s = time.monotonic() - confirmed
-            if waited_s > STALE_FLOWS_S and not established_connections(self._netns):
+            if waited_s > STALE_FLOWS_S and not unfinished_connections(self._netns):
                 return
             if waited_s > CONNECTIONS_TIMEOUT_S:
                 log.info("%s still has connections after %.0f s; it is stopped", self.name, CONNECTIONS_TIMEOUT_S)

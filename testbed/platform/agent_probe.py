@@ -16,7 +16,8 @@ from testbed.addressing import FUNCTION_PORT
 from testbed.network.namespace import within
 
 _REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-_ESTABLISHED = "01"
+_UNFINISHED = {"01", "03", "04", "08", "09"}
+"""In /proc/net/tcp: ESTABLISHED, SYN_RECV, and those with an answer on its way (FIN_WAIT1, CLOSE_WAIT, LAST_ACK)."""
 
 
 def is_ready(netns: int, timeout_s: float) -> bool:
@@ -47,12 +48,12 @@ def greets(netns: int, port: int, greeting: Callable[[bytes], bool], timeout_s: 
             return False
 
 
-def established_connections(netns: int, port: int = FUNCTION_PORT) -> int:
-    """How many established TCP connections to `port` there are in the namespace."""
+def unfinished_connections(netns: int, port: int = FUNCTION_PORT) -> int:
+    """How many TCP connections to `port` there are in the namespace whose request or answer may still be on its way."""
     with within(netns):
         tables = [Path(f"/proc/thread-self/net/{name}").read_text() for name in ("tcp", "tcp6") if _exists(name)]
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return sum(row[3] == _ESTABLISHED and int(row[1].rpartition(":")[2], 16) == port for row in rows)
+    return sum(row[3] in _UNFINISHED and int(row[1].rpartition(":")[2], 16) == port for row in rows)
 
 
 def _exists(name: str) -> bool:

@@ -103,7 +103,7 @@ class World:
         self.probes += 1
         return ready
 
-    def established_connections(self, netns: int) -> int:
+    def unfinished_connections(self, netns: int) -> int:
         self.diary.append(f"connections {self.connections}")
         self.connections = max(0, self.connections - 1)
         return self.connections
@@ -174,7 +174,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     world = World()
     monkeypatch.setattr(agent_process, "setns", lambda netns: None)
     monkeypatch.setattr(agent_instance, "is_ready", world.is_ready)
-    monkeypatch.setattr(agent_instance, "established_connections", world.established_connections)
+    monkeypatch.setattr(agent_instance, "unfinished_connections", world.unfinished_connections)
     for name in ("FIRST_BACK_OFF_S", "RETRY_S", "PROBE_INTERVAL_S", "LAST_POLL_S"):
         monkeypatch.setattr(agent_instance, name, 0.01)
     made = Bench(tmp_path, world)

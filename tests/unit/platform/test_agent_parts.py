@@ -75,12 +75,24 @@ def test_silence_is_not_ready(port: int) -> None:
         assert agent_probe.is_ready(0, 0.05) is False
 
 
-def test_established_connections_are_counted_by_port(port: int) -> None:
+def test_a_caller_that_has_said_all_still_waits_for_its_answer(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)) as caller:
+        accepted, _ = server.accept()
+        with accepted:
+            caller.shutdown(socket.SHUT_WR)
+            assert accepted.recv(1) == b""
+            assert agent_probe.unfinished_connections(0, port) == 1
+        assert caller.recv(1) == b""
+        caller.close()
+        assert agent_probe.unfinished_connections(0, port) == 0
+
+
+def test_unfinished_connections_are_counted_by_port(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)) as server:
-        assert agent_probe.established_connections(0, port) == 0
+        assert agent_probe.unfinished_connections(0, port) == 0
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
-            assert agent_probe.established_connections(0, port) == 1
-        assert agent_probe.established_connections(0, port) == 0
+            assert agent_probe.unfinished_connections(0, port) == 1
+        assert agent_probe.unfinished_connections(0, port) == 0
 
 
 class Controlled(http.server.ThreadingHTTPServer):
