@@ -9,15 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 RECOVERY = "test_no_request_fails_while_the_controller_is_killed_and_restarted"
-BOOKINFO = (
-    "test_page_and_api_are_the_same_on_both_routes_as_often_as_asked",
-    "test_every_call_keeps_the_id_and_names_its_caller",
-    "test_exactly_the_papers_calls_pass_and_the_store_is_ratings_own",
-)
-"""An application in four languages, and its database."""
+APPLICATIONS = {
+    "tests/lab/test_bookinfo.py": (
+        "test_page_and_api_are_the_same_on_both_routes_as_often_as_asked",
+        "test_every_call_keeps_the_id_and_names_its_caller",
+        "test_exactly_the_papers_calls_pass_and_the_store_is_ratings_own",
+    ),
+    "tests/lab/test_hello_retail.py": (
+        "test_all_three_chains_answer_the_same_on_both_routes_as_often_as_asked",
+        "test_a_chain_takes_eight_connections_by_gateway_and_five_directly",
+        "test_connections_to_the_database_and_statements_are_those_of_the_original",
+    ),
+}
 
 
 def in_lab_kernel(*tests: str) -> None:
@@ -33,8 +41,9 @@ def test_policy_holding_and_recovery_work_on_the_kernel_datapath() -> None:
     in_lab_kernel("tests/lab/test_policy.py", "tests/lab/test_datapath.py", f"tests/lab/test_recovery.py::{RECOVERY}")
 
 
-def test_applications_work_on_the_kernel_datapath() -> None:
-    in_lab_kernel(*(f"tests/lab/test_bookinfo.py::{name}" for name in BOOKINFO))
+@pytest.mark.parametrize("file", APPLICATIONS)
+def test_an_application_works_on_the_kernel_datapath(file: str) -> None:
+    in_lab_kernel(*(f"{file}::{name}" for name in APPLICATIONS[file]))
 
 
 def test_an_ordinary_user_runs_an_experiment(ordinary_folder: Path) -> None:
