@@ -30,5 +30,8 @@ def run(context: Context) -> Outcome:
     outcome = Outcome(datapath=result["machine"]["datapath"], problems=list(result["problems"]))
     values = result["series"].get("lab ready with 20 hosts", {"values": []})["values"]
     outcome.add_series("lab ready with 20 hosts", "s", values)
-    outcome.figure("lab-kernel-ready", *(values[:1] or (None, "the lab did not start")))
+    if values:
+        outcome.figure("lab-kernel-ready", values[0])
+    else:
+        outcome.figure("lab-kernel-ready", None, "the lab did not start")
     return outcome

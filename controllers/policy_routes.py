@@ -81,8 +81,7 @@ class PolicyRoutes(sdn.ControllerBase):
         except OSError as error:
             return _refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
         LOG.info("policy %s added: %s", policy.name, policy)
-        shown = self._policies.report([policy.name])[0]
-        return json_response(shown, 201) if confirmed else json_response({**shown, "state": UNCONFIRMED}, 202)
+        return _taken(self._policies.report([policy.name])[0], confirmed, 201)
 
     @sdn.route("policies", "/policies/{name}", methods=["GET"])
     def one(self, req: Any, name: str, **_: Any) -> Any:
@@ -100,13 +99,15 @@ class PolicyRoutes(sdn.ControllerBase):
                 f"the removal cannot be saved ({error.strerror}), so the policy stays; free some space", 500
             )
         LOG.info("policy %s removed", name)
-        return json_response(
-            {"removed": name} if confirmed else {"removed": name, "state": UNCONFIRMED}, 200 if confirmed else 202
-        )
+        return _taken({"removed": name}, confirmed, 200)
 
     def _unknown(self, name: str) -> Any:
         names = ", ".join(self._policies.book) or "none"
         return _refused(f"there is no policy {name}; there are: {names}", 404)
+
+
+def _taken(body: dict[str, Any], confirmed: bool, status: int) -> Any:
+    return json_response(body, status) if confirmed else json_response({**body, "state": UNCONFIRMED}, 202)
 
 
 def _refused(reason: str, status: int) -> Any:
