@@ -55,12 +55,17 @@ VARIABLE = [(rb'"authorization":\d+', b'"authorization":0'), (rb'Elapse":\d+', b
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application = stack.load(CHECKOUT / "functions/hello_retail/stack.yaml", {})
-        for shop, route in SHOPS.items():
-            platform.deploy(application, shop, route, "spread")
+        deploy(platform)
         yield platform
         for shop in SHOPS:
             platform.remove(shop)
+
+
+def deploy(platform: Platform, **variables: str) -> None:
+    """Hello, Retail! in both shops, with these settings."""
+    application = stack.load(CHECKOUT / "functions/hello_retail/stack.yaml", variables)
+    for shop, route in SHOPS.items():
+        platform.deploy(application, shop, route, "spread")
 
 
 @pytest.fixture
@@ -280,11 +285,37 @@ def test_message_and_record_overlap_and_the_mail_arrives(lab: Lab, seeded: Platf
     assert mail["subject"] == "Hello Retail: please photograph Striped Wool Socks, Three Pair"
     assert len(records(lab, shop)["photo-message"]) == invocations + 9
     assign, message, record = (records(lab, shop)[name][-9:] for name in ORCHESTRATORS["photo-request"])
-    overlaps = 0
     for one, two, three in zip(assign, message, record, strict=True):
         assert one["ended_ns"] <= min(two["started_ns"], three["started_ns"])
-        overlaps += max(two["started_ns"], three["started_ns"]) < min(two["ended_ns"], three["ended_ns"])
-    assert overlaps > 0, "message and record never ran at the same time"
+    assert overlaps(message, record) > 0, "message and record never ran at the same time"
+
+
+def overlaps(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
+    """How many of the invocations ran at the same time as their counterpart."""
+    return sum(
+        max(one["started_ns"], other["started_ns"]) < min(one["ended_ns"], other["ended_ns"])
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def test_a_parallel_purchase_answers_the_same_and_its_calls_overlap(lab: Lab, seeded: Platform) -> None:
+    def purchases(shop: str) -> tuple[set[bytes], int]:
+        """The answers to nine, and how often price and authorisation were asked for at the same time."""
+        replies = [by_client(lab, lambda: ask(REQUESTS["product-purchase"], shop)) for _ in range(9)]
+        assert {reply.status for reply in replies} == {200}
+        price, card, _ = (records(lab, shop)[name][-9:] for name in ORCHESTRATORS["product-purchase"])
+        return {constant(reply.body) for reply in replies}, overlaps(price, card)
+
+    one_after_the_other = {shop: purchases(shop) for shop in SHOPS}
+    assert [number for _, number in one_after_the_other.values()] == [0, 0]
+    deploy(seeded, PURCHASE_PARALLEL="true")
+    try:
+        at_the_same_time = {shop: purchases(shop) for shop in SHOPS}
+    finally:
+        deploy(seeded)
+    for shop, (answers, number) in at_the_same_time.items():
+        assert answers == one_after_the_other[shop][0]
+        assert number > 0, f"price and authorisation were never asked for at the same time in {shop}"
 
 
 def test_the_operators_function_is_closed_to_the_outside_on_the_direct_route(lab: Lab, seeded: Platform) -> None:
