@@ -107,6 +107,7 @@ class Conductor:
         self.measurements: deque[Measurement] = deque(maxlen=KEPT_MEASUREMENTS)
         self.changes_sent = 0
         self._confirmed: dict[int, int] = {}
+        self._awaiting: list[Any] = []  # events of those who wait until every connected switch has what it should
         self._inbox: Any = sdn.hub.Queue()
 
     def tell(self, item: Item) -> None:
@@ -158,8 +159,8 @@ class Conductor:
                 case PortsChanged(node) if node in self.channels:
                     self._execute(self.fleet.ports(node, self.channels[node].ports()), started, 0)
                 case NewPolicies(policies, done):
+                    self._awaiting.append(done)
                     self._execute(self.fleet.set_policies(policies), started, 0)
-                    done.set()
                 case FlushAgain(stages):
                     for stage in stages:
                         known = {n: self.channels[n] for n in stage if n in self.channels}
@@ -184,9 +185,9 @@ class Conductor:
         self.holding.read(channel.node, actual.groups)
         stages = self.fleet.read(channel.node, actual, last_round)
         LOG.info("node%d: %d rows found, %d changes to make", channel.node, found, _count(stages))
-        self._execute(stages, started, 0, {channel.node})
+        self._execute(stages, started, 0)
 
-    def _execute(self, stages: tuple[Stage, ...], started: float, events: int, read: Iterable[int] = ()) -> None:
+    def _execute(self, stages: tuple[Stage, ...], started: float, events: int) -> None:
         version = self.fleet.version
         generated = perf_counter()
         failed: set[int] = set()
@@ -208,6 +209,9 @@ class Conductor:
             switch = self.fleet.switches.get(node)
             if node not in failed and switch is not None and switch.believed is not None:
                 self._confirmed[node] = version
+        if all(self._confirmed[node] == version for node in self.channels):
+            while self._awaiting:
+                self._awaiting.pop().set()
         if messages:
             times_s = (generated - started, translate_s, install_s)
             generate_ms, translate_ms, install_ms = (round(seconds * 1000, 3) for seconds in times_s)

@@ -18,6 +18,7 @@ from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings, counters
 from controllers.explain import Names
 from controllers.metrics import exposition
+from controllers.policies import added
 from controllers.reconcile import Flush, apply
 from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
 from controllers.switches import Batch
@@ -141,6 +142,19 @@ def test_a_refused_change_is_not_applied_until_the_switch_was_read_again(later: 
     deal(conductor, again)
     assert conductor.applied == 2
     assert is_as_desired(conductor, channels[2])
+
+
+def test_policies_are_confirmed_once_every_connected_switch_has_them(later: list[tuple[float, Any]]) -> None:
+    conductor, channels = started()
+    policy = added({}, {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"})
+    for channel in channels.values():
+        channel.fails = 1
+    done = sdn.hub.Event()
+    deal(conductor, c.NewPolicies({policy.name: policy}, done))
+    assert not done.is_set()
+    deal(conductor, *(item for _, item in later))
+    assert done.is_set()
+    assert all(is_as_desired(conductor, channel) for channel in channels.values())
 
 
 def test_an_empty_switch_that_comes_back_gets_its_rows_at_once() -> None:
