@@ -20,9 +20,9 @@ REPORTED_S = 1.2
 """Within this time OVS has brought its counters up to date."""
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true; switches forget and count with a delay."""
-    deadline = time.monotonic() + SETTLED_S
+def eventually(condition: Callable[[], bool], timeout_s: float = SETTLED_S) -> bool:
+    """Whether it comes true in time; switches forget and count with a delay."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             return False

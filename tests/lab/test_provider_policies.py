@@ -194,10 +194,7 @@ def test_policies_outlive_the_controller(lab: Lab, platform: Platform, state: Cl
         wanted = platform.policies()[0]["calls"]
         lab.client.restart("controller")
         assert not reaches(lab, caller, address)
-        deadline = time.monotonic() + 60
-        while not switches_agree(platform):
-            assert time.monotonic() < deadline, "the controller did not come back"
-            time.sleep(0.2)
+        assert eventually(lambda: switches_agree(platform), 60), "the controller did not come back"
         assert platform.policies()[0]["calls"] == wanted
         assert not reaches(lab, caller, address)
     assert eventually(lambda: reaches(lab, caller, address))
