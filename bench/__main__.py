@@ -23,7 +23,7 @@ from bench import report
 from bench.one import MISSED
 from bench.subject import CHECKOUT, Subject, chosen
 from experiments.progress import Steps
-from testbed.errors import TestbedError
+from testbed.model.errors import TestbedError
 
 RESULTS = CHECKOUT / "bench" / "results"
 DOCUMENT = CHECKOUT / "docs" / "performance.md"

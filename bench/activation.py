@@ -17,8 +17,8 @@ import requests
 from bench import labs, profiling
 from bench.outcome import Outcome, median_of
 from bench.subject import Context
-from testbed import addressing
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 

@@ -16,9 +16,9 @@ from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
 from bench.subject import Context
 from experiments.statistics import bootstrap
-from testbed import addressing
-from testbed.errors import LabError
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 

@@ -10,7 +10,7 @@ import time
 from bench.outcome import Outcome, median_of
 from bench.proxies import scratch
 from bench.subject import CHECKOUT, Context
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 EXIT_INVALID = 6
 """It ran to its end and does not believe itself: the time counts, and the result says so."""

@@ -20,7 +20,7 @@ from bench import labs, profiling
 from bench.outcome import Outcome, ratio_of_medians
 from bench.proxies import cpu_ms
 from bench.subject import CHECKOUT, Context
-from testbed.model import Application, Route
+from testbed.model.cluster import Application, Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 
-from testbed import addressing
+from testbed.model import addressing
 
 PENDING = 200
 """Connections that are left open behind the newest, so that each one's first packet has gone before it is closed."""

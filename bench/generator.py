@@ -19,8 +19,8 @@ import numpy as np
 from bench.outcome import Outcome
 from bench.subject import Context
 from controllers.generator import Generator
-from testbed import addressing
-from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 
 NODES = (1, 2, 3)
 FUNCTIONS_A_NAMESPACE = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.outcome import Outcome
 from bench.proxies import scratch
 from bench.subject import CHECKOUT, Context
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 
 def run(context: Context) -> Outcome:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.subject import CHECKOUT
-from testbed import addressing, stack
-from testbed.errors import LabError
-from testbed.model import Application, ClusterState, Instance, Phase
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState, Instance, Phase
+from testbed.model.errors import LabError
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.network.namespace import call_within
 from testbed.platform.bringup import start_lab
@@ -33,9 +34,9 @@ def fresh_lab() -> Iterator[Lab]:
 
 def chain(length: int, environment: Mapping[str, str] | None = None) -> Application:
     """The first `length` functions of the chain."""
-    loaded = stack.load(CHAIN, dict(environment or {}))
+    loaded = reader.load(CHAIN, dict(environment or {}))
     names = "|".join(str(n) for n in range(1, length + 1))
-    return stack.select(loaded, f"^chain-({names})$")[0]
+    return reader.select(loaded, f"^chain-({names})$")[0]
 
 
 def instance_of(state: ClusterState, function: str, namespace: str) -> Instance:

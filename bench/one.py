@@ -23,7 +23,7 @@ from typing import Any
 from bench.machine import Observer
 from bench.outcome import Outcome
 from bench.subject import SUBJECTS, Context, Subject
-from testbed.errors import TestbedError
+from testbed.model.errors import TestbedError
 
 SCHEMA = 1
 PROFILE_LINES = 45

@@ -13,8 +13,8 @@ from statistics import median
 from bench import labs
 from bench.outcome import Estimate, Outcome, ratio_of_medians
 from bench.subject import Context
-from testbed import addressing
-from testbed.model import Instance, Route
+from testbed.model import addressing
+from testbed.model.cluster import Instance, Route
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 

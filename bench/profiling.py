@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import labs
 from bench.subject import CHECKOUT, Context
-from testbed.errors import LabError, PlatformError
+from testbed.model.errors import LabError, PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 

@@ -24,7 +24,7 @@ from bench import profiling
 from bench.client import Client, Target
 from bench.servers import FUNCTION_IP, SECURED_TOKEN
 from bench.subject import CHECKOUT
-from testbed.errors import EnvironmentProblem, LabError
+from testbed.model.errors import EnvironmentProblem, LabError
 
 ANSWER_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.budgets import BUDGETS, Budget
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 BEGIN = "<!-- made by `python -m bench report` from bench/results; do not edit from here -->"
 END = "<!-- to here -->"

@@ -17,7 +17,7 @@ from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
 from bench.subject import Context
 from experiments.statistics import bootstrap
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network.lab import Lab
 
 NODE = 3

@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 import uvloop
 
-from testbed.model import ClusterState, Deployment, Function, Instance, Phase
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase
 
 FUNCTION_IP = "127.9.9.9"
 SECURED_TOKEN = "bench-token"

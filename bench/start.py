@@ -8,8 +8,9 @@ import time
 from bench import profiling
 from bench.outcome import Outcome, median_of
 from bench.subject import CHECKOUT, Context
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
 
@@ -33,7 +34,7 @@ def with_hosts_s(context: Context, hosts: int, outcome: Outcome) -> float:
 
 def with_retail_s() -> float:
     """Seconds from nothing until hello_retail is ready on both routes."""
-    application = stack.load(RETAIL, {})
+    application = reader.load(RETAIL, {})
     started = time.perf_counter()
     with start_lab(name=f"bench-{os.getpid()}") as lab, lab.inside():
         platform = Platform(lab)

@@ -20,7 +20,7 @@ from bench.client import Client, Target, connect
 from bench.outcome import Outcome
 from bench.proxies import Rig, anonymous_mb, rig
 from bench.subject import Context
-from testbed.errors import EnvironmentProblem
+from testbed.model.errors import EnvironmentProblem
 
 MIB = 1 << 20
 PIECE = b"x" * MIB

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.budgets import BUDGETS
 from bench.outcome import Outcome
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

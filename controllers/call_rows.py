@@ -35,7 +35,7 @@ from controllers.rows import (
     UseMeter,
     match,
 )
-from testbed import addressing
+from testbed.model import addressing
 
 ETH_IPV4, IP_TCP = 0x0800, 6
 

@@ -20,7 +20,7 @@ from controllers.holding import Holding
 from controllers.pipeline import Category
 from controllers.policies import Book
 from controllers.switches import Batch, Fleet, Stage
-from testbed import addressing
+from testbed.model import addressing
 
 LOG = logging.getLogger("controllers.conductor")
 

@@ -30,7 +30,7 @@ from controllers.rows import (
     UseMeter,
     Value,
 )
-from testbed import addressing
+from testbed.model import addressing
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from controllers.rows import (
     Tables,
     match,
 )
-from testbed import addressing
-from testbed.model import ClusterState, Role
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Role
 
 ETH_ARP, ETH_IPV6 = 0x0806, 0x86DD
 ARP_REQUEST, ARP_REPLY = 1, 2

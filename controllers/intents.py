@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed import addressing
-from testbed.model import ClusterState, Function, Host, Instance, Phase, Role, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Function, Host, Instance, Phase, Role, Route
 
 Call = tuple[int, int]
 """(caller's workload id, callee's workload id); the port is the callee's, over TCP."""

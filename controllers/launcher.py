@@ -23,7 +23,7 @@ import argparse
 import logging
 import sys
 
-from testbed import addressing
+from testbed.model import addressing
 
 
 def main(arguments: list[str] | None = None) -> None:

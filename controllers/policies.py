@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from controllers.intents import Call
 from controllers.pipeline import Category
 from controllers.rows import Meter, MeterUnit
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 class PolicyError(UsageError):

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from controllers import pipeline as p
 from controllers.intents import IntentIndex
 from controllers.rows import Group, Meter, Row, RowKey, Tables
-from testbed import addressing
+from testbed.model import addressing
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from testbed import addressing
-from testbed.checksum import internet_checksum
+from testbed.model import addressing
+from testbed.model.checksum import internet_checksum
 
 ETHERNET_BYTES, IPV4_BYTES, TCP_BYTES = 14, 20, 20
 _IPV4, _TCP = 0x0800, 6

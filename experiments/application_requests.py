@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parents[1] / "functions"
 

@@ -21,8 +21,8 @@ from rich.console import Console
 
 from experiments import manifest
 from experiments.rundir import RunFolder
-from testbed.errors import InvalidResult, UsageError
 from testbed.measure.fidelity import Verdict
+from testbed.model.errors import InvalidResult, UsageError
 from testbed.network.lab import check_startable
 
 

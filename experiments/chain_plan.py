@@ -14,9 +14,9 @@ from typing import Any
 from experiments.base import Options, Profile
 from experiments.load.plan import PlannedRequest
 from experiments.wire import Connection, Upstream
-from testbed import addressing
-from testbed.errors import UsageError
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.errors import UsageError
 
 PLACEMENTS = ("node2", "spread")
 PLANTS = ("extra-1ms-direct", "wrong-delay", "cpu-hog")

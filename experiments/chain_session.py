@@ -23,11 +23,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from experiments.chain_plan import ARMS, DIRECT_ARM, ChainConfig
 from experiments.load.client import Driver
-from testbed import addressing, stack
-from testbed.errors import LabError
 from testbed.measure.calibration import TrunkProbe
 from testbed.measure.cpu import CpuMeter
-from testbed.model import Application, ClusterState
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState
+from testbed.model.errors import LabError
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
@@ -76,7 +77,7 @@ class ChainSession:
     def _application(self, namespace: str) -> Application:
         names = "|".join(f"chain-{position}" for position in range(1, self.config.longest + 1))
         environment = {**os.environ, "CONNECTION": self.config.connection, "CHAIN_SHAPE": "nested", "SERVICE_MS": "0"}
-        application, _ = stack.select(stack.load(STACK_FILE, environment), f"^({names})$")
+        application, _ = reader.select(reader.load(STACK_FILE, environment), f"^({names})$")
         if self.config.plant == "extra-1ms-direct" and namespace == DIRECT_ARM.namespace:
             return slower_first_function(application)
         return application

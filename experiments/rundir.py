@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from testbed.errors import EnvironmentProblem, UsageError
 from testbed.measure.clocks import utc_stamp
+from testbed.model.errors import EnvironmentProblem, UsageError
 
 INCOMPLETE, COMPLETE, FAILED, INTERRUPTED = "incomplete", "complete", "failed", "interrupted"
 

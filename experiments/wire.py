@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from testbed.model import Route
+from testbed.model.cluster import Route
 
 GATEWAY = "gateway"
 CLIENT = "client"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.load.plan import LoadCounts, PlannedRequest, Result, read_results, write_rows
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "experiments.load.driver")

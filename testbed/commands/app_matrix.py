@@ -10,8 +10,8 @@ import click
 
 from testbed.commands.app_common import application_argument
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState
+from testbed.model.cluster import Application, ClusterState
+from testbed.model.errors import UsageError
 from testbed.network.attempts import Sockets, try_requests, try_syns
 from testbed.network.frames import in_host
 from testbed.network.lab import Lab

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from testbed.commands.app_common import application_argument, cluster_of
 from testbed.commands.common import json_option, lab_option, print_json
-from testbed.errors import PlatformError, UsageError
-from testbed.model import Application
+from testbed.model.cluster import Application
+from testbed.model.errors import PlatformError, UsageError
 from testbed.platform import applications, callgraph, callgraph_svg, callgraph_tree
 from testbed.platform.callgraph import CallGraph
 from testbed.platform.client import Platform

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from testbed import addressing
 from testbed.commands.common import lab_option
-from testbed.errors import UsageError
+from testbed.model import addressing
+from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import requests
 
-from testbed import addressing
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.errors import PlatformError
+from testbed.model import addressing
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform import coldstarts, names
 from testbed.platform.coldstarts import PHASES, ColdStart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

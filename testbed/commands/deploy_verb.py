@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from testbed import stack
 from testbed.commands.common import lab_option, namespace_option, platform_of
-from testbed.model import Route
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 
 
@@ -42,10 +42,10 @@ def command(
       sudo testbed deploy functions/chain/stack.yaml -n tenant-a --token s3cret
       sudo PAYLOAD_BYTES=4096 testbed deploy functions/chain/stack.yaml
     """
-    application = stack.load(stack_file, os.environ)
+    application = reader.load(stack_file, os.environ)
     left_out: tuple[str, ...] = ()
     if regex:
-        application, left_out = stack.select(application, regex)
+        application, left_out = reader.select(application, regex)
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
     platform.deploy(application, namespace, Route(route), placement, token=token)

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from testbed import stores
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Function, Phase
+from testbed.model import datastores
+from testbed.model.cluster import ClusterState, Function, Phase
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform import names
 from testbed.platform.client import Platform
@@ -98,13 +98,13 @@ def _store(platform: Platform, state: ClusterState, store: Function) -> dict[str
     return {
         "name": store.name,
         "namespace": store.namespace,
-        "store": stores.KINDS[store.name].what,
+        "store": datastores.KINDS[store.name].what,
         "status": "Ready" if any(one["phase"] == Phase.READY.value for one in instances) else "Not Ready",
         "vip": store.vip,
         "port": store.port,
         "owners": state.owners(store),
         "secrets": list(store.secrets),
-        "data": str(stores.folder(platform.state_folder, store.namespace, store.name)),
+        "data": str(datastores.folder(platform.state_folder, store.namespace, store.name)),
         "instances": [_instance(one) for one in instances],
         "calls": _calls(platform, store.full_name),
     }

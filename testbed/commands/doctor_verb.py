@@ -14,12 +14,12 @@ from importlib import metadata
 
 import click
 
-from testbed import stack
 from testbed.commands.common import json_option, print_json, print_table
-from testbed.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.labkernel import build
 from testbed.labkernel import host as labkernel_host
 from testbed.labkernel import settings as labkernel_settings
+from testbed.model.errors import EnvironmentProblem, TestbedError, UsageError
+from testbed.model.stack import reader
 from testbed.network import datapath
 from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
@@ -96,7 +96,7 @@ def capabilities() -> list[Check]:
 
 def languages() -> Check:
     """Which languages functions can be written in here."""
-    folders = sorted(file.parent for file in stack.DEFAULT_TEMPLATES.glob("*/template.yml"))
+    folders = sorted(file.parent for file in reader.DEFAULT_TEMPLATES.glob("*/template.yml"))
     templates = {folder.name: images.read_template(folder) for folder in folders}
     absent = {language: image_tools.missing(template.needs) for language, template in templates.items()}
     packages = sorted({package for needs in absent.values() for package in needs.values()})

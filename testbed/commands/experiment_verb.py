@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments import base
 from testbed.commands.common import datapath_option
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 DEFAULT_EXPERIMENT = "chain-length"
 

@@ -9,8 +9,8 @@ import click
 import requests
 
 from testbed.commands.common import lab_option, platform_of
-from testbed.errors import PlatformError
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform import names
 

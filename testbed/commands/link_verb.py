@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from testbed.commands.common import json_option, lab_option, print_json, print_table
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
 
 

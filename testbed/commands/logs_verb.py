@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of
-from testbed.errors import PlatformError, UsageError
+from testbed.model.errors import PlatformError, UsageError
 from testbed.network.lab import Lab
 from testbed.platform import names
 from testbed.platform.client import Platform

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.labkernel import cli as labkernel
+from testbed.model.errors import EnvironmentProblem, TestbedError
 
 VERBS = {
     "experiment": "run an experiment and print what may be concluded from it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.model import Route
+from testbed.model.cluster import Route
 from testbed.network.lab import Lab
 from testbed.platform.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from testbed.commands.common import lab_option, platform_of
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
 from testbed.platform import names
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import requests
 
-from testbed import addressing
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
-from testbed.errors import PlatformError
+from testbed.model import addressing
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform import names
 

@@ -15,7 +15,7 @@ from testbed.commands.common import (
     print_json,
     print_table,
 )
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
 
 literal_option = click.option("--from-literal", "literal", help="The value itself; others may see it in `ps`.")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
 from testbed.platform import names
 from testbed.platform.shares import shares

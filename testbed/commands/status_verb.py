@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.model import ClusterState, Phase
+from testbed.model.cluster import ClusterState, Phase
 from testbed.network.lab import Lab, running_labs
 
 

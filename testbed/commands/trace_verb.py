@@ -7,7 +7,7 @@ import subprocess
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.platform import tracing
 

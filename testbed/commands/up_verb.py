@@ -9,10 +9,10 @@ import sys
 import click
 
 from testbed.commands.common import datapath_option, lab_option
-from testbed.errors import LabError
+from testbed.model.errors import LabError
+from testbed.model.scaling.settings import PRESETS
 from testbed.network.lab import Lab, check_machine
 from testbed.platform.bringup import start_lab
-from testbed.scaling import PRESETS
 
 DEFAULT_PORT = 8080
 

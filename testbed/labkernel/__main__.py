@@ -2,8 +2,8 @@
 
 import sys
 
-from testbed.errors import TestbedError
 from testbed.labkernel import boot
+from testbed.model.errors import TestbedError
 
 
 def main() -> int:

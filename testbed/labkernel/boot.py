@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbed.errors import UsageError
 from testbed.labkernel import host
 from testbed.labkernel.guest import Guest
 from testbed.labkernel.settings import (
@@ -24,6 +23,7 @@ from testbed.labkernel.settings import (
     passed_environment,
 )
 from testbed.labkernel.wire import Order
+from testbed.model.errors import UsageError
 
 
 def run(argv: Sequence[str], cwd: Path | str | None = None, settings: Settings | None = None) -> int:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, TestbedError
 from testbed.labkernel import boot, debian, host, modules
 from testbed.labkernel.settings import Settings, from_environ
+from testbed.model.errors import EnvironmentProblem, TestbedError
 
 DISK_GIB = 0.7
 """At most, while it runs: source package 0.14, unpacked 0.3, modules 0.06."""

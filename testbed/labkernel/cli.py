@@ -6,8 +6,8 @@ Pure but for `run`, which boots the guest.
 import sys
 from collections.abc import Sequence
 
-from testbed.errors import UsageError
 from testbed.labkernel import boot
+from testbed.model.errors import UsageError
 
 OPTION = "--lab-kernel"
 BATCH_VERBS = ("experiment", "exercise", "test", "bench", "doctor", "report", "list")

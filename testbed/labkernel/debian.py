@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem
+from testbed.model.errors import EnvironmentProblem
 
 BUILD_PACKAGES = (
     "gcc",

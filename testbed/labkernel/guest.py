@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, LabError
 from testbed.labkernel import host
 from testbed.labkernel.settings import Settings
 from testbed.labkernel.wire import (
@@ -34,6 +33,7 @@ from testbed.labkernel.wire import (
     Started,
     encode,
 )
+from testbed.model.errors import EnvironmentProblem, LabError
 
 BOOT_LIMIT_S = 180.0
 END_LIMIT_S = 30.0

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from testbed.errors import EnvironmentProblem
 from testbed.labkernel.settings import Settings
+from testbed.model.errors import EnvironmentProblem
 
 KEPT_LOGS = 20
 HOW_TO_BUILD = "run `make lab-kernel` in the checkout first"

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import IO
 
-from testbed.errors import EnvironmentProblem
+from testbed.model.errors import EnvironmentProblem
 
 REBUILT = (
     "net/netfilter/nf_conntrack.ko",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem
+from testbed.model.errors import EnvironmentProblem
 
 NEEDED = ("CT state", "CT zone", "CT mark", "CT state NAT", "CT orig tuple")
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"

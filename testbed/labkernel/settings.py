@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSIDE = "TESTBED_IN_LAB_KERNEL"

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from testbed import addressing
-from testbed.errors import LabError
+from testbed.model import addressing
+from testbed.model.errors import LabError
 from testbed.network.namespace import call_within
 
 MESSAGE = b"round-trip-probe"

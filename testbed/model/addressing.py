@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 VIP_NETWORK = IPv4Network("10.96.0.0/16")
 EIP_NETWORK = IPv4Network("10.192.0.0/10")

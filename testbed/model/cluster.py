@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from testbed.addressing import FUNCTION_PORT
+from testbed.model.addressing import FUNCTION_PORT
 
 
 class Route(str, Enum):
@@ -45,7 +45,7 @@ class FunctionSpec:
     `calls` are names of functions of the same application; `handler` is a folder; `fprocess`
     replaces the template's command where it is not "". `limits` and `requests` are Kubernetes
     quantities by "memory" and "cpu" (see `quantities`); `secrets` are names, never values. `stores` are
-    names of the stores that it may reach (see `testbed.stores`).
+    names of the stores that it may reach (see `testbed.model.datastores`).
     """
 
     name: str

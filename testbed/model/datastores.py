@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 STORES_ANNOTATION = "directfaas/stores"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zA-Z]{0,2}|[eE][0-9]{1,2})")
 _SUFFIXES: Mapping[str, Decimal] = {

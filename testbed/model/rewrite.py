@@ -2,7 +2,7 @@
 
 On the `direct` route a callee URL becomes http://<vIP>:8080 with path and query kept. On the
 `gateway` route a name without a namespace gets its own namespace's, because the gateway looks a
-bare name up in the default namespace; nothing else changes. Pure; `testbed.callees` recognises.
+bare name up in the default namespace; nothing else changes. Pure; `testbed.model.stack.callees` recognises.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from testbed import callees
-from testbed.addressing import FUNCTION_PORT
-from testbed.callees import CalleeUrl
-from testbed.errors import PlatformError, UsageError
-from testbed.model import Route
+from testbed.model.addressing import FUNCTION_PORT
+from testbed.model.cluster import Route
+from testbed.model.errors import PlatformError, UsageError
+from testbed.model.stack import callees
+from testbed.model.stack.callees import CalleeUrl
 
 
 class CalleeMissing(PlatformError):

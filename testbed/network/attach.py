@@ -14,7 +14,7 @@ from mininet.cli import CLI
 from mininet.net import Mininet
 from mininet.node import Host, Switch
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network.lab import Lab
 from testbed.network.node import TrunkLink
 from testbed.network.sandbox import PlainIntf

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network.frames import syn_frame
 
 Sockets = Sequence[socket.socket]

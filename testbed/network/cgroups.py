@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network.namespace import in_thread
 
 OURS = "testbed"

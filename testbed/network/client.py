@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed import errors
+from testbed.model import errors
 from testbed.network import protocol
 
 TIMEOUT_S = 60.0

@@ -20,8 +20,8 @@ from typing import Any
 
 from mininet.net import Mininet
 
-from testbed import addressing
-from testbed.errors import LabError, UsageError
+from testbed.model import addressing
+from testbed.model.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import bring_up, configure_interface, set_sysctl, within

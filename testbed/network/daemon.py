@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from testbed import addressing
-from testbed.errors import LabError, TestbedError
-from testbed.model import Host, Role
+from testbed.model import addressing
+from testbed.model.cluster import Host, Role
+from testbed.model.errors import LabError, TestbedError
 from testbed.network import mounts, protocol
 from testbed.network.namespace import listens
 

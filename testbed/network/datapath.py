@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, UsageError
+from testbed.model.errors import EnvironmentProblem, UsageError
 
 KERNEL, USERSPACE = "kernel", "userspace"
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 def foreign_gateway(environment: Mapping[str, str] = os.environ) -> list[str]:

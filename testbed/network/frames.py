@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from testbed import addressing
-from testbed.checksum import internet_checksum
+from testbed.model import addressing
+from testbed.model.checksum import internet_checksum
 from testbed.network.namespace import call_within
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import EnvironmentProblem, LabError, UsageError
+from testbed.model.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import cgroups
 from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient

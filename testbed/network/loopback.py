@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 @contextmanager

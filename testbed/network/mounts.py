@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 SECRETS_FOLDER = Path("/var/openfaas/secrets")
 HOSTS_FILE = Path("/etc/hosts")

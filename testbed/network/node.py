@@ -18,8 +18,8 @@ import mininet.util
 from mininet.link import Link
 from mininet.node import Switch
 
-from testbed import addressing
-from testbed.errors import LabError
+from testbed.model import addressing
+from testbed.model.errors import LabError
 from testbed.network.namespace import (
     bring_up,
     call_within,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 TIMEOUT_S = 10.0
 _DATABASE = "Open_vSwitch"

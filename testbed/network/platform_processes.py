@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed import addressing
-from testbed.model import Host
+from testbed.model import addressing
+from testbed.model.cluster import Host
 from testbed.network.supervisor import ProcessSpec, Supervisor
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import Any
 from mininet.link import Intf, Link
 from mininet.node import Host
 
-from testbed import addressing
-from testbed.errors import LabError
+from testbed.model import addressing
+from testbed.model.errors import LabError
 from testbed.network.cgroups import Cgroups
 from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import (

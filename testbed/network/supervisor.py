@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import LabError, UsageError
+from testbed.model.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 
 FIRST_PAUSE_S = 0.05

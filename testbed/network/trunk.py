@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.errors import LabError, UsageError
+from testbed.model.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 
 ELEMENT = Path(__file__).resolve().parents[2] / "build" / "delay_element"

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import LabError
-from testbed.model import ClusterState, Instance
+from testbed.model.cluster import ClusterState, Instance
+from testbed.model.errors import LabError
 from testbed.network.cgroups import Cgroups
 from testbed.network.client import LabClient
 from testbed.platform import agent_stores

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from testbed.errors import PlatformError
-from testbed.model import Phase
+from testbed.model.cluster import Phase
+from testbed.model.errors import PlatformError
 
 CALL_TIMEOUT_S = 3.0
 VERSION_AGE_S = 0.02

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from testbed import stores
-from testbed.errors import TestbedError
-from testbed.model import Instance, Phase
-from testbed.platform import agent_stores, rewrite
+from testbed.model import datastores, rewrite
+from testbed.model.cluster import Instance, Phase
+from testbed.model.errors import TestbedError
+from testbed.platform import agent_stores
 from testbed.platform.agent_control import Away
 from testbed.platform.agent_launch import NodeServices, group_of, launch_of, note
 from testbed.platform.agent_probe import greets, is_ready, unfinished_connections
@@ -195,7 +195,7 @@ class InstanceKeeper(threading.Thread):
             self._sleep(PROBE_INTERVAL_S if self._reported is Phase.READY else often_s, process)
 
     def _is_ready(self, netns: int) -> bool:
-        kind = stores.KINDS.get(self._instance.function)
+        kind = datastores.KINDS.get(self._instance.function)
         if kind is not None:
             return greets(netns, kind.port, kind.greets, PROBE_TIMEOUT_S)
         return is_ready(netns, PROBE_TIMEOUT_S)

@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.addressing import FUNCTION_PORT
-from testbed.errors import LabError
-from testbed.model import ClusterState, Function, Instance
+from testbed.model import rewrite
+from testbed.model.addressing import FUNCTION_PORT
+from testbed.model.cluster import ClusterState, Function, Instance
+from testbed.model.errors import LabError
+from testbed.model.quantities import parse_limits
 from testbed.network.cgroups import Cgroups
-from testbed.platform import agent_stores, images, rewrite
+from testbed.platform import agent_stores, images
 from testbed.platform.agent_control import ControlPlane
 from testbed.platform.agent_process import Launch
-from testbed.quantities import parse_limits
 
 
 class Sandboxes(Protocol):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.addressing import FUNCTION_PORT
+from testbed.model.addressing import FUNCTION_PORT
 from testbed.network.namespace import within
 
 _REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"

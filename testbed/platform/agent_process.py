@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network.cgroups import Cgroups
 from testbed.network.mounts import CLONE_NEWNS, make_root_read_only, mount_hosts, mount_secrets
 from testbed.network.namespace import in_thread, setns, unshare

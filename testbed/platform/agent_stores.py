@@ -11,11 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from testbed import stores
-from testbed.errors import LabError
-from testbed.model import ClusterState, Function, Phase
+from testbed.model import datastores
+from testbed.model.cluster import ClusterState, Function, Phase
+from testbed.model.errors import LabError
+from testbed.model.rewrite import CalleeMissing
 from testbed.network.mounts import HOSTS_FILE
-from testbed.platform.rewrite import CalleeMissing
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -26,15 +26,15 @@ class StoreNotReady(CalleeMissing):
 
 def is_store(instance_id: str) -> bool:
     """Whether this is a store's instance. No function can have a store's name."""
-    return instance_id.partition(".")[0] in stores.KINDS
+    return instance_id.partition(".")[0] in datastores.KINDS
 
 
 def command_line(function: Function, state_folder: Path) -> tuple[str, ...]:
     """How a store's process is started."""
-    data = stores.folder(state_folder, function.namespace, function.name)
+    data = datastores.folder(state_folder, function.namespace, function.name)
     module = f"testbed.platform.store_{function.name}"
     line = (sys.executable, "-m", module, "--data", str(data), "--port", str(function.port))
-    script = stores.script(state_folder, function.namespace, function.name)
+    script = datastores.script(state_folder, function.namespace, function.name)
     return (*line, "--script", str(script)) if script.is_file() else line
 
 
@@ -46,9 +46,9 @@ def environment() -> dict[str, str]:
 def remove_data(state_folder: Path, instance_id: str) -> None:
     """Where this was a store's instance, the store is gone for good: so is its data. LabError when that stays."""
     name, namespace, _ = instance_id.split(".")
-    if name not in stores.KINDS:
+    if name not in datastores.KINDS:
         return
-    data = stores.folder(state_folder, namespace, name)
+    data = datastores.folder(state_folder, namespace, name)
     for folder in (data, data.with_name(f".{data.name}.new")):
         try:
             shutil.rmtree(folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from testbed.model import Host
+from testbed.model.cluster import Host
 from testbed.network.cgroups import Cgroups
 from testbed.platform import apiserver_http
 from testbed.platform.apiserver_functions import FunctionRoutes

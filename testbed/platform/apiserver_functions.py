@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.errors import UsageError
-from testbed.model import Function, Phase
+from testbed.model.cluster import Function, Phase
+from testbed.model.errors import UsageError
 from testbed.network.cgroups import Cgroups, refusal
 from testbed.platform import images, validation
 from testbed.platform.apiserver_http import body_of, namespace_of

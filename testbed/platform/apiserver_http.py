@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.errors import TestbedError, UsageError
+from testbed.model.errors import TestbedError, UsageError
 from testbed.platform.store import Conflict, NotFound
 
 NDJSON = {"Content-Type": "application/x-ndjson"}

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.errors import UsageError
-from testbed.model import Instance, Phase
+from testbed.model.cluster import Instance, Phase
+from testbed.model.errors import UsageError
 from testbed.platform.apiserver_http import body_of
 from testbed.platform.store import NotFound, Store
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.errors import PlatformError
+from testbed.model.errors import PlatformError
 from testbed.platform import function_logs, validation
 from testbed.platform.apiserver_http import NDJSON, Unprocessable, lines_of, namespace_of, send
 from testbed.platform.function_logs import Follower, Line, LogFolder, Selection

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.errors import PlatformError
+from testbed.model.errors import PlatformError
 from testbed.platform import metrics
 from testbed.platform.apiserver_http import Handler
 from testbed.platform.store import Store

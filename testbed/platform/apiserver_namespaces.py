@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.model import Deployment
+from testbed.model.cluster import Deployment
 from testbed.platform import validation
 from testbed.platform.apiserver_http import body_of
 from testbed.platform.store import NotFound, Store

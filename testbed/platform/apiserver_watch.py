@@ -13,7 +13,7 @@ import re
 
 from aiohttp import web
 
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 from testbed.platform.apiserver_http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 from testbed.platform.store import Store
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed import stores
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState
+from testbed.model import datastores
+from testbed.model.cluster import Application, ClusterState
+from testbed.model.errors import UsageError
 from testbed.platform import applications, store_access
 
 STORE = "mariadb"
@@ -54,7 +54,7 @@ def reset(state_folder: Path, namespace: str) -> None:
     tables = [f"`{table}`" for (table,) in store_access.execute(state_folder, namespace, "SHOW TABLES")]
     if tables:
         store_access.execute(state_folder, namespace, f"DROP TABLE {', '.join(tables)}")
-    script = stores.script(state_folder, namespace, STORE)
+    script = datastores.script(state_folder, namespace, STORE)
     if script.is_file():
         store_access.run_script(state_folder, namespace, script.read_text())
 

@@ -10,9 +10,9 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed import stack
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState
+from testbed.model.cluster import Application, ClusterState
+from testbed.model.errors import UsageError
+from testbed.model.stack import reader
 
 FOLDER = Path(__file__).resolve().parents[2] / "functions"
 
@@ -29,7 +29,7 @@ def load(name: str, folder: Path = FOLDER, variables: Mapping[str, str] | None =
         near = difflib.get_close_matches(name, there, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(there) or 'none'}"
         raise UsageError(f'no application "{name}" stands under {folder}; {hint}')
-    return stack.load(folder / name, variables)
+    return reader.load(folder / name, variables)
 
 
 def namespaces_with(application: Application, state: ClusterState) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from testbed import addressing
-from testbed.errors import LabError
+from testbed.model import addressing
+from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.network.namespace import call_within
 from testbed.platform.lab_http import get

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
-from testbed.model import Route
+from testbed.model.cluster import Route
 from testbed.platform.callgraph import CallGraph, Edge, Vertex
 from testbed.platform.callgraph_layout import Layout, Pair, Point, Rectangle, Size, Wire, arrange
 

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed import addressing
-from testbed.errors import LabError, TestbedError, UsageError
-from testbed.model import ClusterState, Phase
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Phase
+from testbed.model.errors import LabError, TestbedError, UsageError
 from testbed.network.client import LabClient
 from testbed.platform.chaos_load import Flood, Requests
 from testbed.platform.client import Platform

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network.frames import Namespaces, in_host, packet_socket, syn_frame
 
 GATEWAY = addressing.vip(addressing.GATEWAY_ID)

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed import addressing
-from testbed.errors import PlatformError, UsageError
-from testbed.model import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model.errors import PlatformError, UsageError
+from testbed.model.stack.reader import DEFAULT_TEMPLATES, NODE_ANNOTATION
 from testbed.platform import images, store_setup
 from testbed.platform.provider_client import ProviderClient
 from testbed.platform.scheduler import allowed_nodes
 from testbed.platform.validation import GATEWAY_TOKEN
-from testbed.stack import DEFAULT_TEMPLATES, NODE_ANNOTATION
 
 CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0

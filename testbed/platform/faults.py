@@ -10,9 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from testbed import stores
-from testbed.errors import UsageError
-from testbed.model import ClusterState, Phase
+from testbed.model import datastores
+from testbed.model.cluster import ClusterState, Phase
+from testbed.model.errors import UsageError
 
 
 class TargetKind(StrEnum):
@@ -87,7 +87,7 @@ def must_hold(fault: Fault, target: Target) -> str:
         return _MUST_HOLD[fault.name]
     if target.kind is TargetKind.COMPONENT:
         return _MUST_HOLD.get(re.sub(r"\d+", "", target.name), "it is started again, and calls go on as they were")
-    if target.name.partition(".")[0] in stores.KINDS:
+    if target.name.partition(".")[0] in datastores.KINDS:
         return _MUST_HOLD["store"]
     return _MUST_HOLD[target.kind]
 

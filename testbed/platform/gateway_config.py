@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from testbed.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
-from testbed.errors import EnvironmentProblem, UsageError
+from testbed.model.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
+from testbed.model.errors import EnvironmentProblem, UsageError
 
 HISTORY = "gateway-counters.json"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_deadlines import Deadlines
 from testbed.platform.gateway_exchange import Exchange

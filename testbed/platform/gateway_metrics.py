@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from testbed.model import Function
+from testbed.model.cluster import Function
 from testbed.platform.gateway_upstream import Pool
 from testbed.platform.metrics import Histogram, family, sample
 

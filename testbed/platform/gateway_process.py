@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.model.errors import EnvironmentProblem, TestbedError
 from testbed.platform.gateway_config import Config
 from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
 from testbed.platform.gateway_provider import Provider

@@ -10,7 +10,7 @@ import asyncio
 
 import httptools
 
-from testbed.errors import PlatformError
+from testbed.model.errors import PlatformError
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 10.0

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from testbed.errors import PlatformError
-from testbed.model import Function
+from testbed.model.cluster import Function
+from testbed.model.errors import PlatformError
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_deadlines import Deadlines
 from testbed.platform.gateway_exchange import Exchange

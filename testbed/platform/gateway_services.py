@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from testbed.model import ClusterState, Function, Phase, Route
+from testbed.model.cluster import ClusterState, Function, Phase, Route
 from testbed.platform.gateway_metrics import FunctionMetrics
 from testbed.platform.gateway_ui import Row
 from testbed.platform.gateway_upstream import Pool

@@ -15,7 +15,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from testbed.errors import PlatformError
+from testbed.model.errors import PlatformError
 from testbed.platform import gateway_routes as routes
 from testbed.platform import gateway_ui
 from testbed.platform.gateway_deadlines import Deadlines

@@ -14,8 +14,8 @@ import json
 import logging
 from collections.abc import Sequence
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
+from testbed.model.errors import PlatformError
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_routes import Answer

@@ -14,8 +14,8 @@ from typing import Any
 
 import httptools
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
+from testbed.model.errors import PlatformError
 
 SILENCE_S = 15.0
 """The apiserver sends a heartbeat every 5 s; three missing ones mean that nobody is there."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, StackError
+from testbed.model.errors import EnvironmentProblem, StackError
 
 PROGRAM_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of function processes, and of the commands that build their images."""

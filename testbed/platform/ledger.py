@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
-from testbed.model import WATCH_KINDS, ClusterState
+from testbed.model.cluster import WATCH_KINDS, ClusterState
 from testbed.platform.database import Database
 
 _COUNTER = "counter"

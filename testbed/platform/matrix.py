@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from testbed import addressing
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState, Function, Instance, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState, Function, Instance, Phase, Route
+from testbed.model.errors import UsageError
 from testbed.network.attempts import Attempt, Outcome, Result
 from testbed.platform.callgraph import GATEWAY
 

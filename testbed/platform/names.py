@@ -8,8 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-from testbed.errors import UsageError
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
+from testbed.model.errors import UsageError
 
 DEFAULT_NAMESPACE = "openfaas-fn"
 

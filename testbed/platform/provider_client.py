@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed import addressing
-from testbed.errors import PlatformError, UsageError
+from testbed.model import addressing
+from testbed.model.errors import PlatformError, UsageError
 from testbed.platform.lab_http import get
 from testbed.platform.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
 

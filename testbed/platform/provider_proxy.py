@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.platform import gateway_process
 from testbed.platform import gateway_routes as routes
 from testbed.platform.gateway_config import from_environment

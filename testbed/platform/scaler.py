@@ -19,9 +19,10 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from testbed import addressing
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Function
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Function
+from testbed.model.errors import PlatformError
+from testbed.model.scaling.settings import PRESETS, Settings
 from testbed.platform.gateway_watch import Watch
 from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale, first_replicas
 from testbed.platform.scaler_engine import Engine
@@ -29,7 +30,6 @@ from testbed.platform.scaler_log import DecisionLog
 from testbed.platform.scaler_meter import BY_GATEWAY, BY_SWITCHES, Meter
 from testbed.platform.scaler_rest import application
 from testbed.platform.scaler_sources import CpuUsage, GatewayCounters, SwitchCounters
-from testbed.scaling import PRESETS, Settings
 
 CALL_TIMEOUT_S = 5.0
 GATEWAY_METRICS_URL = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}"

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from testbed.errors import TestbedError
-from testbed.model import Function
+from testbed.model.cluster import Function
+from testbed.model.errors import TestbedError
+from testbed.model.scaling.settings import Settings
 from testbed.platform import scaler_keda
-from testbed.scaling import Settings
 
 UNSEEN_S = 2.0
 """So long after a scale request the watch has surely told of it, unless the apiserver is away."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from testbed.model.scaling.settings import Behaviour, Settings
 from testbed.platform.scaler_metrics import Metric
-from testbed.scaling import Behaviour, Settings
 
 Dated = tuple[float, int]
 """(when, in seconds of one clock; a number of instances)."""

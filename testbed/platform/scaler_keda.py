@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from testbed.model.scaling.settings import CPU, Settings
 from testbed.platform.scaler_metrics import Metric
-from testbed.scaling import CPU, Settings
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from testbed.model import ClusterState, Function, Route
+from testbed.model.cluster import ClusterState, Function, Route
+from testbed.model.scaling.settings import CPU, Settings
 from testbed.platform.scaler_metrics import Reading, sum_of
 from testbed.platform.scaler_rates import Key, RateWindow, Totals
 from testbed.platform.scaler_sources import NotReadable
-from testbed.scaling import CPU, Settings
 
 ReadCounters = Callable[[], Awaitable[Mapping[Key, float]]]
 ReadCpu = Callable[[Function], Awaitable[float]]

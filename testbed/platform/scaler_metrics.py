@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from testbed.scaling import Fallback, MetricType, Trigger
+from testbed.model.scaling.settings import Fallback, MetricType, Trigger
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Function
+from testbed.model.cluster import ClusterState, Function
+from testbed.model.errors import PlatformError
 from testbed.platform.scaler_rates import Key
 
 READ_TIMEOUT_S = 2.0

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from testbed import addressing
-from testbed.errors import PlatformError
-from testbed.model import Function, Instance, Phase
-from testbed.stack import NODE_ANNOTATION
+from testbed.model import addressing
+from testbed.model.cluster import Function, Instance, Phase
+from testbed.model.errors import PlatformError
+from testbed.model.stack.reader import NODE_ANNOTATION
 
 CONTROL_NODE = 1
 

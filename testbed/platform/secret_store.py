@@ -14,8 +14,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 
-from testbed.errors import PlatformError
-from testbed.model import Deployment, Function
+from testbed.model.cluster import Deployment, Function
+from testbed.model.errors import PlatformError
 from testbed.platform.ledger import Ledger
 from testbed.platform.validation import GATEWAY_TOKEN, SecretRequest
 

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed import addressing, stores
-from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Route
+from testbed.model import addressing, datastores
+from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Route
+from testbed.model.stack.reader import NODE_ANNOTATION
 from testbed.platform import scheduler
 from testbed.platform.database import Database
 from testbed.platform.ledger import Ledger
 from testbed.platform.secret_store import Conflict, NotFound, SecretStore
 from testbed.platform.validation import MIN_SCALE_LABEL, FunctionRequest
-from testbed.stack import NODE_ANNOTATION
 
 __all__ = ["Conflict", "NotFound", "Record", "Store"]
 
@@ -276,7 +276,7 @@ class Store:
                     raise Conflict(f"the store {full_name} is still being removed; deploy again in a moment")
                 continue
             node = request.annotations.get(NODE_ANNOTATION, "")
-            self._begin(_store(request.namespace, stores.KINDS[name], self._new_id(), node), "", {})
+            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_id(), node), "", {})
 
     def _remove_stores_without_owner(self, namespace: str) -> None:
         present = self._functions_of(namespace)
@@ -363,7 +363,7 @@ def _configured(function: Function, request: FunctionRequest) -> Function:
     )
 
 
-def _store(namespace: str, kind: stores.StoreKind, number: int, node: str) -> Function:
+def _store(namespace: str, kind: datastores.StoreKind, number: int, node: str) -> Function:
     """A store as it is deployed: one instance, on the first node of the list `node`."""
     return Function(
         namespace,

@@ -16,8 +16,8 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT
 
-from testbed import stores
-from testbed.errors import PlatformError
+from testbed.model import datastores
+from testbed.model.errors import PlatformError
 from testbed.platform.store_mail import MESSAGES
 from testbed.platform.store_mariadb import DATABASE, SOCKET, USER, administrator
 
@@ -70,7 +70,7 @@ def use(state_folder: Path, namespace: str) -> Use:
 
 def messages(state_folder: Path, namespace: str) -> Iterator[dict[str, Any]]:
     """The messages that the namespace's mail server has taken, oldest first (see `store_mail`). PlatformError."""
-    file = stores.folder(state_folder, namespace, "mail") / MESSAGES
+    file = datastores.folder(state_folder, namespace, "mail") / MESSAGES
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def messages(state_folder: Path, namespace: str) -> Iterator[dict[str, Any]]:
 
 
 def _connect(state_folder: Path, namespace: str) -> pymysql.Connection[Any]:
-    socket = stores.folder(state_folder, namespace, "mariadb") / SOCKET
+    socket = datastores.folder(state_folder, namespace, "mariadb") / SOCKET
     try:
         return pymysql.connect(
             unix_socket=str(socket),

@@ -17,9 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from testbed.errors import EnvironmentProblem, TestbedError
+from testbed.model.datastores import KINDS
+from testbed.model.errors import EnvironmentProblem, TestbedError
 from testbed.network.mounts import SECRETS_FOLDER
-from testbed.stores import KINDS
 
 DATABASE = USER = "app"
 SOCKET = "mysqld.sock"

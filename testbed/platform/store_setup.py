@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed import stores
-from testbed.errors import EnvironmentProblem, PlatformError
-from testbed.model import Application, Function
+from testbed.model import datastores
+from testbed.model.cluster import Application, Function
+from testbed.model.errors import EnvironmentProblem, PlatformError
 from testbed.platform import store_mariadb
 from testbed.platform.provider_client import ProviderClient
 
@@ -38,23 +38,23 @@ def prepare(
     """
     known = provider.secrets(namespace)
     for name in application.stores():
-        secret = stores.KINDS[name].secret
+        secret = datastores.KINDS[name].secret
         if secret and secret not in known:
             provider.create_secret(secret, namespace, secrets.token_urlsafe(_PASSWORD_BYTES).encode())
-        file, text = stores.script(state_folder, namespace, name), application.scripts.get(name, "")
+        file, text = datastores.script(state_folder, namespace, name), application.scripts.get(name, "")
         store = functions.get(f"{name}.{namespace}")
         if store is None or not store.replicas:  # the latter: it is being removed, and will be made anew
             _write(file, text)
         elif _read(file) != text:
             raise PlatformError(
-                f"namespace {namespace} has a store {name} that was made with another {stores.script_name(name)} than "
+                f"namespace {namespace} has a store {name} that was made with another {datastores.script_name(name)} than "
                 f"that of {application.name}; remove it first: testbed remove --namespace {namespace}"
             )
 
 
 def clear(state_folder: Path, namespace: str) -> None:
     """Nothing of the stores of a namespace that is gone is left."""
-    shutil.rmtree(stores.folder_of(state_folder, namespace), ignore_errors=True)
+    shutil.rmtree(datastores.folder_of(state_folder, namespace), ignore_errors=True)
 
 
 def _read(file: Path) -> str:

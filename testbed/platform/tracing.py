@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
-from testbed import addressing
-from testbed.errors import LabError, UsageError
-from testbed.model import ClusterState, Instance, Phase
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Instance, Phase
+from testbed.model.errors import LabError, UsageError
 from testbed.platform import names
 
 SOURCE_PORT = 40_000

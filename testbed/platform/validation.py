@@ -11,15 +11,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed import quantities, stores
-from testbed.errors import UsageError
-from testbed.model import ClusterState, Route
-from testbed.platform import rewrite
+from testbed.model import datastores, quantities, rewrite
+from testbed.model.cluster import ClusterState, Route
+from testbed.model.errors import UsageError
+from testbed.model.scaling.annotations import read as read_scaling
+from testbed.model.scaling.settings import MAX_REPLICAS, PRESETS
+from testbed.model.stack.keys import constrained_node, is_secret_name
+from testbed.model.stack.reader import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
 from testbed.platform.scheduler import allowed_nodes
-from testbed.scaling import MAX_REPLICAS, PRESETS
-from testbed.scaling_annotations import read as read_scaling
-from testbed.stack import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
-from testbed.stack_keys import constrained_node, is_secret_name
 
 ROUTE_ANNOTATION = "directfaas/route"
 MIN_SCALE_LABEL = "com.openfaas.scale.min"
@@ -65,7 +64,7 @@ class SecretRequest:
 def function_request(body: Mapping[str, Any], default_namespace: str) -> FunctionRequest:
     """Read a FunctionDeployment; raises UsageError."""
     name = check_name(text(body, "service"), "function")
-    if name in stores.KINDS:
+    if name in datastores.KINDS:
         raise UsageError(f"{name} is the name of a store; give the function another")
     namespace = check_name(text(body, "namespace") or default_namespace, "namespace")
     image = text(body, "image")
@@ -121,7 +120,7 @@ def check(
             "create it first"
         )
     for store in request.stores:
-        secret = stores.KINDS[store].secret
+        secret = datastores.KINDS[store].secret
         if secret and secret not in secrets:
             raise UsageError(
                 f"function {request.name} names the store {store}, whose password is the secret {secret}, which "
@@ -267,8 +266,8 @@ def _calls(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _stores(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
-    names = stores.parse_stores(annotations)
-    stores.check(name, names)
+    names = datastores.parse_stores(annotations)
+    datastores.check(name, names)
     return names
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from testbed import addressing
-from testbed.errors import PlatformError
+from testbed.model import addressing
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.traffic import in_host

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from testbed import stack
-from testbed.model import Route
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.platform.client import Platform
 
 
@@ -29,6 +29,6 @@ def deploy(
     file = folder / "stack.yaml"
     provider = {"name": "openfaas", "gateway": "http://127.0.0.1:8080"}
     file.write_text(yaml.safe_dump({"version": "1.0", "provider": provider, "functions": {"f": function}}))
-    application = stack.load(file, {})
+    application = reader.load(file, {})
     functions = tuple(replace(function, **settings) for function in application.functions)
     platform.deploy(replace(application, functions=functions), namespace, route, "spread")

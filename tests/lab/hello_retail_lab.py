@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from experiments.application_requests import Request
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network import frames
 from testbed.network.lab import Lab
 from testbed.platform import store_access

@@ -10,9 +10,10 @@ from xml.etree import ElementTree as Xml
 import pytest
 import requests
 
-from testbed import addressing, stack
 from testbed.commands.app_matrix import try_matrix
-from testbed.model import Application, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT, command_line
@@ -24,7 +25,7 @@ GATEWAY = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:8080/function"
 
 @pytest.fixture(scope="module")
 def chain() -> Application:
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-4]$")
+    application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-4]$")
     return application
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT, command_line
@@ -27,7 +28,7 @@ Answer = tuple[int, bytes]
 
 
 def deploy(lab: Lab, file: str = "stack.yaml", **variables: str) -> None:
-    application = stack.load(BOOKINFO / file, variables)
+    application = reader.load(BOOKINFO / file, variables)
     with lab.inside():
         platform = Platform(lab)
         for shelf, route in SHELVES.items():

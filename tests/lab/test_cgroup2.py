@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network.cgroups import Cgroups, Hierarchy
 
 SPIN = "import time\nwhile time.process_time() < 0.3: pass\nprint('spun', flush=True)\ninput()"

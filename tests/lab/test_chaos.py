@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed import stack
-from testbed.model import Route
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT, command_line
@@ -26,7 +26,7 @@ PROBE = ("--probe", f"chain-1.{NAMESPACE}")
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready()
         yield platform

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
@@ -31,7 +32,7 @@ COUNTERS_SETTLE_S = 10.0
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, "many", Route.DIRECT, "spread")
         platform.wait_ready()
         lab.client.restart("gateway", {"gateway_upstream": "per-call"})

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from testbed import addressing, stack
-from testbed.model import Instance, Route
+from testbed.model import addressing
+from testbed.model.cluster import Instance, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.calls import Books, attempts, eventually, request, sniffed, still_answers, upload_s
@@ -30,7 +31,7 @@ AT_ONCE = 10
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready(namespace=NAMESPACE)
         yield platform

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.bringup import start_lab
 from testbed.platform.client import Platform
@@ -57,7 +58,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{CHAIN}]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{CHAIN}]$")
         platform.deploy(application, "foreign", Route.GATEWAY, "spread")
         platform.wait_ready()
     yield platform

@@ -11,8 +11,9 @@ import pytest
 
 from controllers.call_rows import PUNTS_AT_ONCE, PUNTS_PER_S
 from controllers.hold import EXPIRY_S
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.calls import SETTLED_S, Books, request
@@ -29,8 +30,8 @@ CHAIN, SLOW, REFUSED = "hold", "hold-slow", "hold-refused"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
-        pairs, _ = stack.select(application, "^chain-[12]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        pairs, _ = reader.select(application, "^chain-[12]$")
         chain1, chain2 = pairs.functions
         late = replace(chain2, fprocess=f"sh -c 'sleep {START_S}; exec python index.py'")
         never = replace(chain2, annotations={**chain2.annotations, "autoscaling.keda.sh/maxReplicaCount": "0"})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network.cgroups import Cgroups, hierarchies
 from testbed.network.lab import STATE_ROOT, Lab, sweep
 from testbed.platform.client import Platform

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Requests
 from testbed.platform.client import Platform
@@ -32,10 +33,10 @@ NAMESPACES = {"odd-direct": Route.DIRECT, "odd-gateway": Route.GATEWAY}
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        misfit = stack.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
+        misfit = reader.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
         for namespace, route in NAMESPACES.items():
             platform.deploy(misfit, namespace, route, "node2")
-        chain, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(chain, "neighbour", Route.DIRECT, "spread")
         await_gateway(lab)
         yield platform
@@ -110,7 +111,7 @@ def test_a_calling_function_gets_a_huge_answer_whole(lab: Lab, neighbour: None) 
 def test_a_function_that_takes_all_memory_is_ended_at_its_limit_and_returns(
     lab: Lab, platform: Platform, neighbour: None
 ) -> None:
-    misfit = stack.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
+    misfit = reader.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
     limited = tuple(replace(spec, limits={"memory": "96Mi"}) for spec in misfit.functions)
     platform.deploy(replace(misfit, functions=limited), "odd-leaky", Route.DIRECT, "node3")
     try:

@@ -13,9 +13,10 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from testbed import addressing, stack
-from testbed.errors import PlatformError
-from testbed.model import Application, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, Phase, Route
+from testbed.model.errors import PlatformError
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.platform.client import Platform
@@ -41,7 +42,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def application() -> Application:
     """A chain of two on two nodes that gives a call up after 2 s, and is too busy for more than two at once."""
-    chain, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+    chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
     more = {"CALL_TIMEOUT_S": "2", "max_inflight": "2"}
     return replace(chain, functions=tuple(replace(f, environment={**f.environment, **more}) for f in chain.functions))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed import addressing, stack
-from testbed.model import ClusterState, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
@@ -25,7 +26,9 @@ FRAMES = 20
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$")
+        application, _ = reader.select(
+            reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$"
+        )
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route, "spread")
         platform.wait_ready()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from testbed import addressing
-from testbed.errors import PlatformError
-from testbed.model import Phase
+from testbed.model import addressing
+from testbed.model.cluster import Phase
+from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import command_line

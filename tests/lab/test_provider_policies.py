@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from testbed import addressing, stack
 from testbed.commands.trace_verb import ask_switch
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Route
+from testbed.model.errors import PlatformError
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform import tracing
 from testbed.platform.client import Platform
@@ -31,7 +32,7 @@ CALLER, CALLEE, OTHER = "chain-2", "chain-3", "chain-1"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route, "spread")
         platform.wait_ready()

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from testbed import stack
-from testbed.model import Phase, Route
+from testbed.model.cluster import Phase, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.calls import switches_agree
@@ -28,7 +28,7 @@ CONTROLLER_START_S = 60.0
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready()
         yield platform

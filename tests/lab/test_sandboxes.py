@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from testbed import addressing
-from testbed.errors import LabError
+from testbed.model import addressing
+from testbed.model.errors import LabError
 from testbed.network.attach import attached_network
 from testbed.network.lab import Lab
 from testbed.network.sandbox import PREPARED_PER_NODE

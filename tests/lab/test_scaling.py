@@ -14,8 +14,9 @@ import pytest
 import requests
 from scipy import stats
 
-from testbed import addressing, stack
-from testbed.model import Application, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, Phase, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from testbed.platform.shares import Share, shares
@@ -38,7 +39,7 @@ PATIENCE_S = 60.0
 
 def chain(annotated: str = "", **variables: str) -> Application:
     """chain-1 -> chain-2; the function named is scaled."""
-    application, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", variables), "^chain-[12]$")
+    application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", variables), "^chain-[12]$")
     scaling = {f"autoscaling.keda.sh/{name}": value for name, value in SETTINGS.items()}
     functions = [
         replace(one, annotations={**one.annotations, **scaling}) if one.name == annotated else one

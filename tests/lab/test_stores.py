@@ -13,9 +13,10 @@ from functools import partial
 import pytest
 import requests
 
-from testbed import addressing, stack, stores
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Phase, Route
+from testbed.model import addressing, datastores
+from testbed.model.cluster import ClusterState, Phase, Route
+from testbed.model.errors import PlatformError
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform import store_access
 from testbed.platform.client import Platform
@@ -33,7 +34,7 @@ SETTLED_S = 20.0
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application = stack.load(APPLICATION, {})
+        application = reader.load(APPLICATION, {})
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route)
         yield platform
@@ -204,7 +205,7 @@ def test_another_password_is_the_stores_and_its_owners_at_once(lab: Lab, platfor
 
 
 def test_deploying_again_keeps_the_data_and_another_script_is_refused(lab: Lab, platform: Platform) -> None:
-    application = stack.load(APPLICATION, {})
+    application = reader.load(APPLICATION, {})
     before = sell(lab, "till-a").json()
     platform.deploy(application, "till-a", Route.DIRECT)
     assert sell(lab, "till-a").json() == before
@@ -214,14 +215,14 @@ def test_deploying_again_keeps_the_data_and_another_script_is_refused(lab: Lab, 
 
 
 def test_a_store_goes_with_its_last_owner_and_leaves_nothing(lab: Lab, platform: Platform) -> None:
-    mail, data = (stores.folder(lab.state_folder, "till-a", name) for name in ("mail", "mariadb"))
+    mail, data = (datastores.folder(lab.state_folder, "till-a", name) for name in ("mail", "mariadb"))
     assert mail.is_dir() and data.is_dir()
     platform.remove_function("till", "till-a")
     assert eventually(lambda: "mariadb.till-a" not in platform.state().functions)
     assert not data.exists() and mail.is_dir()
     assert sell(lab, "till-b").status_code == 200
     platform.remove("till-a")
-    assert not stores.folder_of(lab.state_folder, "till-a").exists()
+    assert not datastores.folder_of(lab.state_folder, "till-a").exists()
     platform.remove("till-b")
     assert list((lab.state_folder / "stores").iterdir()) == []
     assert not [one for one in platform.state().functions.values() if one.namespace in TENANTS]

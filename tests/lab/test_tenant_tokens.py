@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from testbed import addressing, stack
-from testbed.model import Route
+from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client import Platform
 from tests.lab.conftest import CHECKOUT
@@ -26,7 +27,7 @@ CALLEE = "/function/chain-2.guarded"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        chain, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         for tenant, token in TOKENS.items():
             platform.deploy(chain, tenant, Route.GATEWAY, "spread", token=token)
         yield platform

@@ -14,8 +14,9 @@ from dataclasses import replace
 import pytest
 import requests
 
-from testbed import addressing, stack
-from testbed.model import Application, ClusterState, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState, Route
+from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Flood, Requests
 from testbed.platform.client import Platform
@@ -45,7 +46,7 @@ EVENT_S = 60.0
 
 def application(**annotations: str) -> Application:
     """A chain of two; `annotations` go to the second function."""
-    chain, _ = stack.select(stack.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+    chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
     first, second = chain.functions
     named = {name.replace("_", "/"): value for name, value in annotations.items()}
     return replace(chain, functions=(first, replace(second, annotations={**second.annotations, **named})))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from testbed import addressing
+from testbed.model import addressing
 from testbed.network import frames
 from testbed.network.frames import arp_frame, syn_frame
 from testbed.network.lab import Lab

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from testbed.commands import coldstarts_verb, logs_verb, scaler_verb
-from testbed.errors import PlatformError, UsageError
-from testbed.model import ClusterState, Deployment, Function
+from testbed.model.cluster import ClusterState, Deployment, Function
+from testbed.model.errors import PlatformError, UsageError
 from testbed.platform import names
 
 FUNCTIONS = ("chain-1.a", "chain-1.b", "chain-2.a", "photo-request.shop")

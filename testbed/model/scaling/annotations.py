@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
-from testbed.errors import UsageError
-from testbed.scaling import (
+from testbed.model.errors import UsageError
+from testbed.model.scaling.settings import (
     CPU,
     DEFAULT_THRESHOLDS,
     INVOCATIONS,

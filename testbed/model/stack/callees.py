@@ -4,7 +4,7 @@
 
 A value may hold one such URL or several separated by commas or white space. Recognising them, and
 recognising every other way to name the gateway, is all that is done here: nothing is replaced or
-refused (`testbed.stack` and `testbed.platform.rewrite` do that), and nothing is resolved.
+refused (`testbed.model.stack.reader` and `testbed.model.rewrite` do that), and nothing is resolved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testbed.addressing import FUNCTION_PORT, GATEWAY_ID, GATEWAY_MANAGEMENT_IP, vip
+from testbed.model.addressing import FUNCTION_PORT, GATEWAY_ID, GATEWAY_MANAGEMENT_IP, vip
 
 GATEWAY_NAMES = ("gateway.openfaas", "gateway.openfaas.svc.cluster.local", "gateway")
 """The names under which functions know the gateway, all with port FUNCTION_PORT."""

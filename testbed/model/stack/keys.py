@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from testbed import quantities
-from testbed.errors import UsageError
-from testbed.stack_surroundings import Surroundings
-from testbed.yamlnodes import YamlReader
+from testbed.model import quantities
+from testbed.model.errors import UsageError
+from testbed.model.stack.surroundings import Surroundings
+from testbed.model.stack.yaml_nodes import YamlReader
 
 HOSTNAME = "kubernetes.io/hostname"
 _FIXED = {"kubernetes.io/os": "linux", "node.platform.os": "linux"}

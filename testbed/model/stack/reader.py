@@ -1,7 +1,7 @@
 """A stack.yaml in OpenFaaS' form, read into an Application, with every mistake named by file and line.
 
 `parse` is pure: what it must know of the disk comes in as a `Surroundings`; `load` is the thin
-part that looks. What a function runs with (secrets, limits, …) is read by `stack_keys`. Keys that only
+part that looks. What a function runs with (secrets, limits, …) is read by `keys`. Keys that only
 concern building in a real cluster (build_args, platforms, …) are accepted and not used. Nothing is built
 or deployed here.
 """
@@ -18,18 +18,21 @@ from pathlib import Path
 
 import yaml
 
-from testbed import callees, scaling_annotations, stack_keys, stores
-from testbed.errors import StackError, UsageError
-from testbed.model import Application, FunctionSpec
-from testbed.scaling import PRESETS
-from testbed.stack_surroundings import Disk, Surroundings
-from testbed.yamlnodes import Scalar, YamlReader
+from testbed.model import datastores
+from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.errors import StackError, UsageError
+from testbed.model.scaling import annotations as scaling_annotations
+from testbed.model.scaling.settings import PRESETS
+from testbed.model.stack import callees
+from testbed.model.stack import keys as stack_keys
+from testbed.model.stack.surroundings import Disk, Surroundings
+from testbed.model.stack.yaml_nodes import Scalar, YamlReader
 
 STACK_FILE = "stack.yaml"
 INGRESS_ANNOTATION = "directfaas/ingress"
 CALLS_ANNOTATION = "directfaas/calls"
 NODE_ANNOTATION = "directfaas/node"
-_ANNOTATIONS = (INGRESS_ANNOTATION, CALLS_ANNOTATION, NODE_ANNOTATION, stores.STORES_ANNOTATION)
+_ANNOTATIONS = (INGRESS_ANNOTATION, CALLS_ANNOTATION, NODE_ANNOTATION, datastores.STORES_ANNOTATION)
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _TOP_KEYS = ("version", "provider", "functions", "configuration")
@@ -39,7 +42,7 @@ _FUNCTION_KEYS = (
     *("build_args", "build_options", "build_secrets", "platforms"),
 )
 
-DEFAULT_TEMPLATES = Path(__file__).resolve().parent.parent / "functions" / "templates"
+DEFAULT_TEMPLATES = Path(__file__).resolve().parents[3] / "functions" / "templates"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def parse(
         )
     copied = stack_keys.copied(reader, top["configuration"][1], surroundings) if "configuration" in top else ()
     application = Application(name, tuple(one.spec for one in functions), {path: path for path in copied})
-    scripts = {store: surroundings.read(stores.script_name(store)) for store in application.stores()}
+    scripts = {store: surroundings.read(datastores.script_name(store)) for store in application.stores()}
     return replace(application, scripts={store: text for store, text in scripts.items() if text})
 
 
@@ -189,7 +192,7 @@ def _function(
             f'"{name}" cannot name a function; use at most 63 lower-case letters, digits and "-", a letter or digit at '
             "both ends",
         )
-    if name in stores.KINDS:
+    if name in datastores.KINDS:
         reader.fail(name_node, f"{name} is the name of a store; give the function another")
     keys = reader.mapping(node, f"function {name}")
     _check_keys(reader, keys, _FUNCTION_KEYS, f"function {name}")
@@ -223,7 +226,7 @@ def _function(
         requests=runs_with.requests,
         constraints=runs_with.constraints,
         read_only_root_filesystem=runs_with.read_only_root_filesystem,
-        stores=stores.parse_stores({key: value.text for key, value in annotations.items()}),
+        stores=datastores.parse_stores({key: value.text for key, value in annotations.items()}),
     )
     calls_node = annotations[CALLS_ANNOTATION].node if CALLS_ANNOTATION in annotations else name_node
     return _Read(spec, name_node, calls_node, environment)
@@ -293,10 +296,10 @@ def _check_annotations(reader: YamlReader, name: str, annotations: Mapping[str, 
         reader.fail(
             ingress.node, f'function {name}: {INGRESS_ANNOTATION} is "{ingress.text}"; it must be "true" or "false"'
         )
-    owned = annotations.get(stores.STORES_ANNOTATION)
+    owned = annotations.get(datastores.STORES_ANNOTATION)
     if owned:
         try:
-            stores.check(name, stores.parse_stores({stores.STORES_ANNOTATION: owned.text}))
+            datastores.check(name, datastores.parse_stores({datastores.STORES_ANNOTATION: owned.text}))
         except UsageError as error:
             reader.fail(owned.node, str(error))
     node = annotations.get(NODE_ANNOTATION)

@@ -1,7 +1,7 @@
 """YAML text read as nodes that know their lines, so that a mistake can be named by file and line.
 
 Substitutes `${VAR}` and `${VAR:-default}` first, as faas-cli does. What the nodes mean is for
-`testbed.stack` to say. Pure.
+`testbed.model.stack.reader` to say. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import yaml
 
-from testbed.errors import StackError
+from testbed.model.errors import StackError
 
 _VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_]\w*)(?P<default>:-[^{}\n]*)?\}|(?P<bad>\$\{)")
 

@@ -12,7 +12,7 @@ import pytest
 from bench import one
 from bench.outcome import Outcome
 from bench.subject import Context, Subject
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 
 CONTEXT = Context(quick=False, seed=3, progress=lambda _share, _what: None)
 

@@ -8,7 +8,7 @@ from bench.budgets import BUDGETS, Verdict, verdict
 from bench.generator import exponent
 from bench.outcome import Outcome, ratio_of_medians, summary
 from bench.subject import SUBJECTS, chosen
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bench_results import result
 from bench import report
 from bench.budgets import BUDGETS
 from bench.outcome import Estimate, Outcome
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 def write(folder: Path, subject: str, outcome: Outcome, *, quick: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testbed.commands import main
-from testbed.errors import EnvironmentProblem, LabError
+from testbed.model.errors import EnvironmentProblem, LabError
 from testbed.network import client, lab
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from testbed import addressing
-from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 
 NODES = (1, 2, 3)
 HOSTS = (

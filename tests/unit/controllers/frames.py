@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from testbed import addressing
+from testbed.model import addressing
 
 
 def syn(source: str, vip: str, sport: int, seq: int) -> bytes:

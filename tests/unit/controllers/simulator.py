@@ -31,7 +31,7 @@ from controllers.rows import (
     ToGroup,
     UseMeter,
 )
-from testbed import addressing
+from testbed.model import addressing
 
 Tuple = tuple[str, int, str, int]
 SYN, SYN_ACK = 0x02, 0x12

@@ -18,7 +18,7 @@ from controllers.explain import Names
 from controllers.generator import Generator
 from controllers.reconcile import PutGroup
 from controllers.rows import Group
-from testbed.model import Deployment, Route
+from testbed.model.cluster import Deployment, Route
 
 MOST = 16
 UNEVEN = 0.06

@@ -23,8 +23,8 @@ from controllers.reconcile import Flush, apply
 from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
 from controllers.switches import Batch
 from controllers.watch import Watch
-from testbed import addressing
-from testbed.model import Phase
+from testbed.model import addressing
+from testbed.model.cluster import Phase
 
 
 @dataclass

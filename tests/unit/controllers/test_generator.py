@@ -14,7 +14,7 @@ from controllers.explain import Names, actions_text, group_text, match_text, sen
 from controllers.generator import Generator
 from controllers.intents import intents
 from controllers.rows import Tables
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from controllers import hold, segments
 from controllers import pipeline as p
 from controllers.hold import Activate, Effect, Holds, Punt, Release, Reset, Standing
-from testbed import addressing
+from testbed.model import addressing
 
 CLOSED, OPEN, GONE = Standing.CLOSED, Standing.OPEN, Standing.GONE
 CALLER, CALLEE, NODE, PORT = 256, 257, 2, 4

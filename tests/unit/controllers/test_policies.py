@@ -22,8 +22,8 @@ from controllers.policy_store import PolicyStore
 from controllers.reconcile import Flush, PutRow
 from controllers.rows import Tables, UseMeter
 from controllers.switches import Fleet
-from testbed import addressing
-from testbed.model import ClusterState
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState
 
 A, B, B2, C = addressing.eip(2, 11), addressing.eip(3, 11), addressing.eip(2, 12), addressing.eip(2, 13)
 VIP_A, VIP_B, VIP_C = addressing.vip(256), addressing.vip(257), addressing.vip(258)

@@ -12,8 +12,8 @@ from simulator import Network, Packet, arp, retransmitted, tcp
 from controllers import pipeline as p
 from controllers.generator import Generator
 from controllers.rows import UseMeter
-from testbed import addressing
-from testbed.model import ClusterState, Phase, Role, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Phase, Role, Route
 
 
 def network(state: ClusterState) -> Network:

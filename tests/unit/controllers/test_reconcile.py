@@ -24,8 +24,8 @@ from controllers.reconcile import (
 )
 from controllers.rows import Row, Tables, ToGroup, match
 from controllers.switches import Fleet, Stage
-from testbed import addressing
-from testbed.model import ClusterState, Phase
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Phase
 
 
 def desired(state: ClusterState, node: int = 2) -> Tables:

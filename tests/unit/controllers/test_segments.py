@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers import segments
-from testbed import addressing
-from testbed.checksum import internet_checksum
+from testbed.model import addressing
+from testbed.model.checksum import internet_checksum
 
 SOURCE, VIP = addressing.eip(2, 11), addressing.vip(257)
 

@@ -16,8 +16,8 @@ from controllers.hold import Reset
 from controllers.holding import Holding
 from controllers.intents import IntentIndex, intents
 from controllers.switches import Fleet
-from testbed import addressing
-from testbed.model import ClusterState, Deployment, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Deployment, Phase, Route
 from tests.unit.controllers.frames import syn
 
 PORT = 3306

@@ -32,8 +32,8 @@ from controllers.rows import (
     match,
 )
 from controllers.switches import Switch
-from testbed import addressing
-from testbed.model import Phase
+from testbed.model import addressing
+from testbed.model.cluster import Phase
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from experiments.load.plan import LoadCounts, Result
 from experiments.rawdata import RawWriter
 from experiments.rundir import COMPLETE, RunFolder, write_json
 from experiments.wire import Connection, Trunks, Upstream, WireModel
-from testbed.model import Route
+from testbed.model.cluster import Route
 
 TRUNKS = ((1, 2), (1, 3), (2, 3))
 LOCAL_RTT_MS = 0.3

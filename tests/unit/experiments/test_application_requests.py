@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.application_requests import Request, load, measured
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 
 def described(folder: Path, text: str) -> dict[str, Request]:

@@ -9,8 +9,8 @@ from rich.console import Console
 from experiments import base, manifest
 from experiments.base import Experiment, Options, Outcome, Profile
 from experiments.progress import Steps
-from testbed.errors import InvalidResult, LabError, UsageError
 from testbed.measure.fidelity import Verdict
+from testbed.model.errors import InvalidResult, LabError, UsageError
 
 
 class Fake(Experiment):

@@ -7,7 +7,7 @@ import pytest
 from experiments import chain_plan
 from experiments.base import Options, Profile
 from experiments.chain_plan import ChainConfig, Phase, resolve
-from testbed.errors import UsageError
+from testbed.model.errors import UsageError
 
 CONFIG = resolve(Options())
 PHASE = Phase("node2", "pooled", 0.5)

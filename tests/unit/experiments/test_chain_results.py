@@ -11,8 +11,8 @@ from experiments.base import Options
 from experiments.chain_length import EXPERIMENT
 from experiments.report import chain_summary, terminal
 from experiments.statistics import Equivalence
-from testbed.errors import InvalidResult
 from testbed.measure.fidelity import Verdict
+from testbed.model.errors import InvalidResult
 from tests.unit.experiments.synthetic import Effects, summary_of, write_run
 
 SHORT = Options(lengths=(1, 2, 3), delays_ms=(0.0, 0.5), upstreams=("pooled",), repetitions=24)

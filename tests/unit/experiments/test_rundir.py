@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from experiments.rundir import RunFolder, config_hash, write_atomically
-from testbed.errors import EnvironmentProblem, UsageError
+from testbed.model.errors import EnvironmentProblem, UsageError
 
 CONFIG = {"lengths": [1, 2], "seed": 1}
 

@@ -13,7 +13,7 @@ from experiments.wire import (
     merge,
     oracle,
 )
-from testbed.model import Route
+from testbed.model.cluster import Route
 
 TRUNKS = Trunks({(1, 2): 1.0, (1, 3): 1.0, (2, 3): 1.0})  # 2d = 1 ms everywhere
 

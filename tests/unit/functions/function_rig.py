@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed.model import Application, FunctionSpec
+from testbed.model.cluster import Application, FunctionSpec
 from testbed.platform import images
 from testbed.platform.image_tools import PROGRAM_PATH
 

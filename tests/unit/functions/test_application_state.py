@@ -10,9 +10,10 @@ import pytest
 from mariadb_rig import MariaDb
 from retail_rig import RETAIL
 
-from testbed import stack, stores
-from testbed.errors import UsageError
-from testbed.model import ClusterState, Function
+from testbed.model import datastores
+from testbed.model.cluster import ClusterState, Function
+from testbed.model.errors import UsageError
+from testbed.model.stack import reader
 from testbed.platform import application_state, store_access
 
 NAME = "hello_retail"
@@ -60,7 +61,7 @@ def test_reset_leaves_what_the_first_deployment_makes(database: MariaDb, folder:
     application_state.seed(folder, "shop", application_state.seed_script(NAME, {}))
     application_state.reset(folder, "shop")
     assert database.tables() == []
-    first = stores.script(folder, "shop", "mariadb")
+    first = datastores.script(folder, "shop", "mariadb")
     first.parent.mkdir(parents=True)
     first.write_text("CREATE TABLE ratings (id INT); INSERT INTO ratings VALUES (5);")
     for _ in range(2):
@@ -80,7 +81,7 @@ def test_a_seed_that_does_not_know_a_variable_and_an_application_without_one_are
 
 def cluster(**namespaces: tuple[str, ...]) -> ClusterState:
     """Namespaces with these functions of Hello, Retail!, or with "mariadb", the store."""
-    images = {spec.name: spec.image for spec in stack.load(RETAIL / "stack.yaml", {}).functions}
+    images = {spec.name: spec.image for spec in reader.load(RETAIL / "stack.yaml", {}).functions}
     functions = {
         f"{name}.{namespace}": Function(
             namespace, name, 1, "10.0.0.1", images.get(name, "other:1"), 1, store=name == "mariadb"
@@ -92,7 +93,7 @@ def cluster(**namespaces: tuple[str, ...]) -> ClusterState:
 
 
 def test_all_namespaces_that_hold_the_application_and_a_database_are_found() -> None:
-    application = stack.load(RETAIL / "stack.yaml", {})
+    application = reader.load(RETAIL / "stack.yaml", {})
     state = cluster(
         a=("photo-assign", "mariadb"), b=("photo-assign",), c=("chain-1", "mariadb"), d=("mariadb", "photo-record")
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from function_rig import CHECKOUT, Server, build
 
-from testbed.stack import load
+from testbed.model.stack.reader import load
 
 BOOKINFO = CHECKOUT / "functions" / "bookinfo"
 POD = "reviews-v2-0123456789-abcd"

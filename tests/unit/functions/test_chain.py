@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from function_rig import CHAIN, CHECKOUT, Server
 
-from testbed.stack import load, select
+from testbed.model.stack.reader import load, select
 
 HANDLER = CHAIN / "chain"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from function_rig import HANDLER_FILES, Server, build
 
-from testbed.errors import StackError
+from testbed.model.errors import StackError
 
 ECHO = """
 package com.openfaas.function;

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed import callees, stack
-from testbed.model import ClusterState, Function, Route
-from testbed.platform import images, rewrite
+from testbed.model import rewrite
+from testbed.model.cluster import ClusterState, Function, Route
+from testbed.model.stack import callees, reader
+from testbed.platform import images
 from testbed.platform.client import Platform
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -104,7 +105,7 @@ def test_what_any_user_writes_is_none(name: str, text: str) -> None:
 
 
 def test_an_import_of_ours_is_seen() -> None:
-    assert set(imported("from testbed.model import Route\nimport bench.one, json\nfrom . import testbed")) == {
+    assert set(imported("from testbed.model.cluster import Route\nimport bench.one, json\nfrom . import testbed")) == {
         "testbed", "bench", "json",
     }  # fmt: skip
 
@@ -162,7 +163,7 @@ def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, mo
         control = Control()
         platform = Platform(SimpleNamespace(state_folder=tmp_path))
         monkeypatch.setattr(platform, "_session", control)
-        platform.deploy(stack.load(file, {}), namespace, route)
+        platform.deploy(reader.load(file, {}), namespace, route)
         given.append(control.bodies)
     assert given[0] == given[1]
     assert built[0] == built[1]
@@ -171,7 +172,7 @@ def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize("file", STACKS, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_routes_differ_in_callee_urls_only(file: Path) -> None:
-    application = stack.load(file, {})
+    application = reader.load(file, {})
     vips = {spec.name: Function("t", spec.name, 1, f"10.96.2.{n}", "", 1).vip
             for n, spec in enumerate(application.functions)}  # fmt: skip
     for spec in application.functions:

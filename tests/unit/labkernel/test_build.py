@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import EnvironmentProblem
 from testbed.labkernel import build, debian, modules, selfcheck, settings
+from testbed.model.errors import EnvironmentProblem
 
 DEPENDENCIES = {
     "kernel/net/netfilter/nf_conntrack.ko": ["kernel/net/ipv4/netfilter/nf_defrag_ipv4.ko"],

@@ -2,8 +2,8 @@
 
 import pytest
 
-from testbed.errors import UsageError
 from testbed.labkernel import cli
+from testbed.model.errors import UsageError
 
 
 @pytest.mark.parametrize("line", ["--lab-kernel experiment --seed 3", "experiment --lab-kernel --seed 3"])

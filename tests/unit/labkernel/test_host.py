@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import EnvironmentProblem
 from testbed.labkernel import guest, host, settings
+from testbed.model.errors import EnvironmentProblem
 
 PLAIN = settings.from_environ({})
 

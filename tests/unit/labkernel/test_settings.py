@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import UsageError
 from testbed.labkernel import boot, settings
+from testbed.model.errors import UsageError
 
 
 def test_the_defaults_are_debians_kernel_and_two_gibibytes() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed import addressing
-from testbed.errors import UsageError
+from testbed.model import addressing
+from testbed.model.errors import UsageError
 
 ids = st.integers(1, addressing.LAST_ID)
 nodes = st.integers(1, addressing.MAX_NODE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
+from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 
 FUNCTION = Function(
     "tenant", "one", 256, "10.96.1.0", "one:latest", 2, True, ("two",), {"A": "b"}, {"c": "d"}, {"e": "f"}, revision=3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.errors import UsageError
-from testbed.quantities import Limits, cpu_cores, memory_bytes, parse_limits
+from testbed.model.errors import UsageError
+from testbed.model.quantities import Limits, cpu_cores, memory_bytes, parse_limits
 
 
 @pytest.mark.parametrize(

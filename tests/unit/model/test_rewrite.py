@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.errors import UsageError
-from testbed.model import Route
-from testbed.platform import rewrite
+from testbed.model import rewrite
+from testbed.model.cluster import Route
+from testbed.model.errors import UsageError
 
 URL = "http://gateway.openfaas:8080/function"
 VIPS = {"two": "10.96.1.1", "three": "10.96.1.2"}

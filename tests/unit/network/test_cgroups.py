@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network import cgroups
 from testbed.network.cgroups import Cgroups, Usage
 

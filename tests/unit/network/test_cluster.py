@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network.cluster import Cluster
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import LabError
+from testbed.model.errors import LabError
 from testbed.network import ovsdb
 from testbed.network.ovsdb import BridgePorts
 

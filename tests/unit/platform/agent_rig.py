@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import LabError
-from testbed.model import ClusterState, Deployment, Function, Instance, Phase, Route
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
+from testbed.model.errors import LabError
 from testbed.platform.agent import Agent
 from testbed.platform.agent_control import Away
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from testbed.model import Host, Role
+from testbed.model.cluster import Host, Role
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 

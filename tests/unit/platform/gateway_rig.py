@@ -25,7 +25,7 @@ from typing import Any
 
 from aiohttp import web
 
-from testbed.model import ClusterState, Deployment, Function, Instance, Phase, Route
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATE = CHECKOUT / "functions" / "templates" / "python3-http"

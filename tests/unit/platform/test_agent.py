@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from agent_rig import Bench, World, until
 
-from testbed.model import Function, Instance, Phase
+from testbed.model.cluster import Function, Instance, Phase
 from testbed.platform import agent_instance, agent_process, agent_stores
 from testbed.platform.agent_process import FunctionProcess
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import PlatformError
-from testbed.model import Phase
+from testbed.model.cluster import Phase
+from testbed.model.errors import PlatformError
 from testbed.network.cgroups import Cgroups
 from testbed.platform import agent_probe, agent_process
 from testbed.platform.agent_control import Away, ControlPlane

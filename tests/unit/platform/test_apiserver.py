@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
 from testbed.platform import apiserver_http
 from testbed.platform.apiserver import Apiserver
 from testbed.platform.store import Store

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from testbed.model import ClusterState
+from testbed.model.cluster import ClusterState
 from tests.unit.platform.apiserver_rig import ApiserverProcess, deployment
 
 PLANTED = "planted-value-7f3a"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState, Function, FunctionSpec
+from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec
+from testbed.model.errors import UsageError
 from testbed.platform import applications
 
 SHOP = Application("shop", tuple(FunctionSpec(name, "python3-http", name, f"shop/{name}:1.0") for name in ("a", "b")))

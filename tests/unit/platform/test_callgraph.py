@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 
 from rich.console import Console
 
-from testbed.model import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
 from testbed.platform import callgraph, callgraph_svg, callgraph_tree
 from testbed.platform.callgraph import CallGraph, Edge, Vertex
 

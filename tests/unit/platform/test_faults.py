@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.errors import UsageError
-from testbed.model import ClusterState, Function, Instance, Phase
+from testbed.model.cluster import ClusterState, Function, Instance, Phase
+from testbed.model.errors import UsageError
 from testbed.platform.chaos import callee_vips
 from testbed.platform.faults import FAULTS, Target, TargetKind, expectations, must_hold, named, resolve
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gateway_rig import CHECKOUT, FakeApiserver, FunctionProcess, GatewayProcess, free_port, wait_until
 
-from testbed.model import Deployment, Route
+from testbed.model.cluster import Deployment, Route
 
 HANDLER = CHECKOUT / "functions" / "chain" / "chain"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway_rig import Backend, Rig, echo, rig, wait_until
 
-from testbed.model import Function, Phase
+from testbed.model.cluster import Function, Phase
 from testbed.platform.gateway_scaling import ScalingLabels, after_alert, may_wake
 
 SCALE = "/system/scale-function/"

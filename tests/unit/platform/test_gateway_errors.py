@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from gateway_rig import GatewayProcess, Rig, canned, free_port, read_head, rig, wait_until
 
-from testbed.model import Route
+from testbed.model.cluster import Route
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import socket
 
 import uvloop
 
-from testbed.model import ClusterState, Function, Instance, Phase
+from testbed.model.cluster import ClusterState, Function, Instance, Phase
 from testbed.platform.gateway_dispatch import Gateway, Limits
 from testbed.platform.gateway_provider import Provider
 from testbed.platform.gateway_server import Downstream

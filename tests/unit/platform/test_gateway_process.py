@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import PlatformError
+from testbed.model.errors import PlatformError
 from testbed.platform import gateway_process
 from testbed.platform.gateway_deadlines import Deadlines
 from testbed.platform.gateway_history import History

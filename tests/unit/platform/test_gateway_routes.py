@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from testbed.errors import EnvironmentProblem, UsageError
+from testbed.model.errors import EnvironmentProblem, UsageError
 from testbed.platform import http1
 from testbed.platform.gateway_config import duration_s, from_environment
 from testbed.platform.gateway_exchange import call_ids, next_call_id

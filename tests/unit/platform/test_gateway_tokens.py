@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from gateway_rig import BASIC, Rig, rig, wait_until
 
-from testbed.model import Deployment, Route
+from testbed.model.cluster import Deployment, Route
 
 
 @pytest.fixture(scope="module")

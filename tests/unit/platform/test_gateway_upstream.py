@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gateway_rig import Rig, read_head, rig, wait_until
 
-from testbed.model import Phase
+from testbed.model.cluster import Phase
 
 
 @pytest.fixture(scope="module")

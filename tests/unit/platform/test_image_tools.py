@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from testbed.errors import EnvironmentProblem, StackError
-from testbed.model import Application, FunctionSpec
+from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.errors import EnvironmentProblem, StackError
 from testbed.platform import image_tools, images
 
 

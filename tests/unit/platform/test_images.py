@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import EnvironmentProblem, StackError
-from testbed.model import Application, FunctionSpec
+from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.errors import EnvironmentProblem, StackError
 from testbed.platform import images
 
 

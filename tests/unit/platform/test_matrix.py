@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from testbed import addressing
-from testbed.errors import UsageError
-from testbed.model import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model import addressing
+from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model.errors import UsageError
 from testbed.network.attempts import Attempt, Outcome, Result
 from testbed.platform import matrix
 from testbed.platform.matrix import Matrix, Plan

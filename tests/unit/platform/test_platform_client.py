@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from testbed.errors import PlatformError, UsageError
-from testbed.model import Application, FunctionSpec, Phase, Route
+from testbed.model.cluster import Application, FunctionSpec, Phase, Route
+from testbed.model.errors import PlatformError, UsageError
 from testbed.platform.apiserver import Apiserver
 from testbed.platform.client import Platform, call_order, callees_first, place
 from testbed.platform.store import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from testbed.commands import logs_verb, secret_verb
-from testbed.errors import PlatformError, UsageError
-from testbed.model import Application, FunctionSpec
+from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.errors import PlatformError, UsageError
 from testbed.platform import client as platform_client
 from testbed.platform.client import Platform
 from testbed.platform.provider_client import ProviderClient, count_invocations

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gateway_rig import BASIC, Rig, free_port, read_all, rig
 
-from testbed.model import Route
+from testbed.model.cluster import Route
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Deployment, Function
+from testbed.model.cluster import ClusterState, Deployment, Function
+from testbed.model.errors import PlatformError
+from testbed.model.scaling.settings import PRESETS
 from testbed.platform.scaler import Scaler
 from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale
 from testbed.platform.scaler_engine import Engine
 from testbed.platform.scaler_log import DecisionLog
 from testbed.platform.scaler_meter import Meter
 from testbed.platform.scaler_sources import NotReadable
-from testbed.scaling import PRESETS
 
 NAME = "f.t"
 

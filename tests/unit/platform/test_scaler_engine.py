@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Deployment, Function, Instance, Phase
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase
+from testbed.model.errors import PlatformError
+from testbed.model.scaling.settings import PRESETS
 from testbed.platform.scaler_engine import Engine
 from testbed.platform.scaler_log import DecisionLog
 from testbed.platform.scaler_meter import Asked, Meter
 from testbed.platform.scaler_metrics import Reading
-from testbed.scaling import PRESETS
 from tests import recompute_scaling
 
 NAME = "f.t"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from testbed.model import ClusterState, Deployment, Function
+from testbed.model.cluster import ClusterState, Deployment, Function
+from testbed.model.scaling.settings import PRESETS
 from testbed.platform.scaler import Scaler
 from testbed.platform.scaler_activation import Activator
 from testbed.platform.scaler_engine import Engine
@@ -18,7 +19,6 @@ from testbed.platform.scaler_log import DecisionLog
 from testbed.platform.scaler_meter import Meter
 from testbed.platform.scaler_rest import application
 from testbed.platform.scaler_sources import NotReadable
-from testbed.scaling import PRESETS
 
 PREFIX = "autoscaling.keda.sh/"
 Client = TestClient[Any, Any]

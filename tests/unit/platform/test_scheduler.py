@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed import addressing
-from testbed.errors import PlatformError
-from testbed.model import Function, Instance, Phase
+from testbed.model import addressing
+from testbed.model.cluster import Function, Instance, Phase
+from testbed.model.errors import PlatformError
 from testbed.platform.scheduler import allowed_nodes, next_eip, next_id, plan
 
 NODES = (1, 2, 3)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.model import Phase
+from testbed.model.cluster import Phase
 from testbed.platform.store import Conflict, NotFound, Store
 from testbed.platform.validation import FunctionRequest, SecretRequest
 

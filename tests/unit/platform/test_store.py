@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import PlatformError
-from testbed.model import ClusterState, Host, Phase, Role, Route
+from testbed.model.cluster import ClusterState, Host, Phase, Role, Route
+from testbed.model.errors import PlatformError
 from testbed.platform.store import Conflict, NotFound, Store
 from testbed.platform.validation import FunctionRequest
 

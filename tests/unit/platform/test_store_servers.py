@@ -17,8 +17,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from testbed import stores
-from testbed.errors import EnvironmentProblem, PlatformError
+from testbed.model import datastores
+from testbed.model.errors import EnvironmentProblem, PlatformError
 from testbed.platform import store_access, store_mail, store_mariadb
 
 WAIT_S = 60.0
@@ -31,7 +31,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def ready(kind: stores.StoreKind, port: int) -> bool:
+def ready(kind: datastores.StoreKind, port: int) -> bool:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as connection:
@@ -45,7 +45,7 @@ def ready(kind: stores.StoreKind, port: int) -> bool:
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder in which namespace t has a data store that runs; `port` is in a file."""
     folder = tmp_path_factory.mktemp("lab")
-    data, port = stores.folder(folder, "t", "mariadb"), free_port()
+    data, port = datastores.folder(folder, "t", "mariadb"), free_port()
     program = store_mariadb.server()
     store_mariadb.make_data(
         program, data, "CREATE TABLE things (name VARCHAR(20));\nINSERT INTO things VALUES ('Tür');\n"
@@ -55,7 +55,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     line = store_mariadb.command_line(program, data, port, start)
     with (folder / "log").open("w") as log, subprocess.Popen(line, stdout=log, stderr=log) as server:
         try:
-            assert ready(stores.KINDS["mariadb"], port), (folder / "log").read_text()
+            assert ready(datastores.KINDS["mariadb"], port), (folder / "log").read_text()
             (folder / "port").write_text(str(port))
             yield folder
         finally:
@@ -114,10 +114,12 @@ def test_a_script_that_fails_leaves_no_data_and_says_why(tmp_path: Path) -> None
 
 
 def test_a_server_that_cannot_take_connections_is_not_ready() -> None:
-    assert stores.KINDS["mariadb"].greets(b"\x4a\0\0\0\x0a5.5.5-10.11")
-    assert not stores.KINDS["mariadb"].greets(b"\x1a\0\0\0\xff\x10\x04Too many connections")
-    assert not stores.KINDS["mariadb"].greets(b"")
-    assert stores.KINDS["mail"].greets(b"220 mail ready\r\n") and not stores.KINDS["mail"].greets(b"421 busy\r\n")
+    assert datastores.KINDS["mariadb"].greets(b"\x4a\0\0\0\x0a5.5.5-10.11")
+    assert not datastores.KINDS["mariadb"].greets(b"\x1a\0\0\0\xff\x10\x04Too many connections")
+    assert not datastores.KINDS["mariadb"].greets(b"")
+    assert datastores.KINDS["mail"].greets(b"220 mail ready\r\n") and not datastores.KINDS["mail"].greets(
+        b"421 busy\r\n"
+    )
 
 
 # Mail
@@ -125,11 +127,11 @@ def test_a_server_that_cannot_take_connections_is_not_ready() -> None:
 
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[int]:
-    data, port = stores.folder(tmp_path, "t", "mail"), free_port()
+    data, port = datastores.folder(tmp_path, "t", "mail"), free_port()
     line = (sys.executable, "-m", "testbed.platform.store_mail", "--data", str(data), "--port", str(port))
     with subprocess.Popen(line) as server:
         try:
-            assert ready(stores.KINDS["mail"], port)
+            assert ready(datastores.KINDS["mail"], port)
             yield port
         finally:
             server.kill()
@@ -155,7 +157,7 @@ def test_each_message_is_a_line_with_its_sender_recipients_subject_and_size(mail
 
 
 def test_messages_outlive_the_server_and_there_are_none_without_one(mail: int, tmp_path: Path) -> None:
-    file = stores.folder(tmp_path, "t", "mail") / store_mail.MESSAGES
+    file = datastores.folder(tmp_path, "t", "mail") / store_mail.MESSAGES
     file.write_text(store_mail.line_of(b"Subject: kept\r\n\r\n", "a", ["b"], 1))
     again = subprocess.Popen(
         (sys.executable, "-m", "testbed.platform.store_mail", "--data", str(file.parent), "--port", str(free_port()))

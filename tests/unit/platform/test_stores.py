@@ -10,9 +10,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from testbed import stores
-from testbed.errors import EnvironmentProblem, PlatformError, UsageError
-from testbed.model import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
+from testbed.model import datastores
+from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
+from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
 from testbed.platform import store_mariadb, store_setup, validation
 from testbed.platform.gateway_services import Services
 from testbed.platform.store import Conflict, NotFound, Store
@@ -136,8 +136,8 @@ def checked(secrets: tuple[str, ...] = ("mariadb-password",), **body: Any) -> Fu
 
 
 def test_a_function_request_names_its_stores() -> None:
-    assert checked(annotations={stores.STORES_ANNOTATION: "mariadb , mail"}).stores == ("mariadb", "mail")
-    assert checked((), annotations={stores.STORES_ANNOTATION: "mail"}).stores == ("mail",)
+    assert checked(annotations={datastores.STORES_ANNOTATION: "mariadb , mail"}).stores == ("mariadb", "mail")
+    assert checked((), annotations={datastores.STORES_ANNOTATION: "mail"}).stores == ("mail",)
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,15 @@ def test_a_function_request_names_its_stores() -> None:
     [
         ({"service": "mail"}, "mail is the name of a store; give the function another"),
         (
-            {"annotations": {stores.STORES_ANNOTATION: "redis"}},
+            {"annotations": {datastores.STORES_ANNOTATION: "redis"}},
             "function till names the store redis; there are mariadb, mail",
         ),
         (
-            {"annotations": {stores.STORES_ANNOTATION: "mail,mail"}},
+            {"annotations": {datastores.STORES_ANNOTATION: "mail,mail"}},
             "function till names the store mail twice; take one of them out",
         ),
         (
-            {"secrets_there": (), "annotations": {stores.STORES_ANNOTATION: "mariadb"}},
+            {"secrets_there": (), "annotations": {datastores.STORES_ANNOTATION: "mariadb"}},
             "function till names the store mariadb, whose password is the secret mariadb-password, which namespace t "
             "does not have; create it first",
         ),
@@ -210,7 +210,7 @@ def test_deploy_makes_a_password_only_where_there_is_none(tmp_path: Path) -> Non
 
 
 def test_the_script_of_an_earlier_application_is_not_run_for_the_next(tmp_path: Path) -> None:
-    file = stores.script(tmp_path, "t", "mariadb")
+    file = datastores.script(tmp_path, "t", "mariadb")
     prepare(tmp_path, Provider(), "CREATE TABLE a (b INT);")
     assert file.read_text() == "CREATE TABLE a (b INT);"
     prepare(tmp_path, Provider(), "", running("mariadb", replicas=0))
@@ -226,7 +226,7 @@ def test_a_store_that_was_made_with_another_script_is_not_passed_off_as_this_one
         "namespace t has a store mariadb that was made with another mariadb.sql than that of shop; remove it first: "
         "testbed remove --namespace t"
     )
-    assert stores.script(tmp_path, "t", "mariadb").read_text() == "one"
+    assert datastores.script(tmp_path, "t", "mariadb").read_text() == "one"
 
 
 def test_a_machine_without_the_server_is_told_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:

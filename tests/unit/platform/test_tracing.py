@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from testbed import addressing
-from testbed.errors import LabError, UsageError
-from testbed.model import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
+from testbed.model import addressing
+from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
+from testbed.model.errors import LabError, UsageError
 from testbed.platform import tracing
 
 A = Function("t", "a", 256, addressing.vip(256), "i", 1, calls=("b",))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import UsageError
-from testbed.model import ClusterState, Deployment, Function, Route
+from testbed.model.cluster import ClusterState, Deployment, Function, Route
+from testbed.model.errors import UsageError
 from testbed.platform import validation
 
 URL = "http://gateway.openfaas:8080/function"

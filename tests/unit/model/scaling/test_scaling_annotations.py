@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.scaling import DEFAULT_THRESHOLDS, PRESETS, Behaviour, Fallback, Policy, Settings, Trigger
-from testbed.scaling_annotations import LABEL, PREFIX, ScalingError, read
+from testbed.model.scaling.annotations import LABEL, PREFIX, ScalingError, read
+from testbed.model.scaling.settings import DEFAULT_THRESHOLDS, PRESETS, Behaviour, Fallback, Policy, Settings, Trigger
 
 KEDA, LAB = PRESETS["keda"], PRESETS["lab"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testbed import callees
-from testbed.callees import CalleeUrl
+from testbed.model.stack import callees
+from testbed.model.stack.callees import CalleeUrl
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ import textwrap
 
 import pytest
 
-from testbed import stack_keys
-from testbed.errors import StackError
-from testbed.stack_keys import RunKeys
-from testbed.yamlnodes import YamlReader
+from testbed.model.errors import StackError
+from testbed.model.stack import keys
+from testbed.model.stack.keys import RunKeys
+from testbed.model.stack.yaml_nodes import YamlReader
 
 
 def read(text: str) -> RunKeys:
     reader = YamlReader("stack.yaml")
     node = reader.compose(textwrap.dedent(text))
     assert node is not None
-    return stack_keys.read(reader, "one", reader.mapping(node, "function one"))
+    return keys.read(reader, "one", reader.mapping(node, "function one"))
 
 
 def test_what_is_written_is_read() -> None:
@@ -81,4 +81,4 @@ def test_a_mistake_is_named_by_line_and_remedy(text: str, message: str) -> None:
     ("name", "good"), [("a", True), ("a.b-c", True), ("..", False), ("a..b", False), ("", False), ("a/b", False)]
 )
 def test_a_secret_has_the_name_of_a_file(name: str, good: bool) -> None:
-    assert stack_keys.is_secret_name(name) is good
+    assert keys.is_secret_name(name) is good

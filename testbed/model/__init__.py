@@ -1,0 +1,1 @@
+"""The testbed's words as values."""
