@@ -16,7 +16,7 @@ packages:
 	vagrant/environment.sh
 	touch $@
 
-build/delay_element: testbed/network/delay_element.c | packages
+build/delay_element: testbed/network/switching/delay_element.c | packages
 	mkdir -p build
 	gcc -O2 -Wall -Wextra -Werror -o $@.new $<
 	mv $@.new $@

@@ -20,10 +20,10 @@ from testbed.labkernel import host as labkernel_host
 from testbed.labkernel import settings as labkernel_settings
 from testbed.model.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.model.stack import reader
-from testbed.network import datapath
 from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
-from testbed.network.trunk import ELEMENT
+from testbed.network.switching import datapath
+from testbed.network.switching.trunk import ELEMENT
 from testbed.platform import image_tools, images, store_mariadb
 
 NEEDED_GB = 2.0

@@ -16,8 +16,8 @@ from mininet.node import Host, Switch
 
 from testbed.model import addressing
 from testbed.network.lab import Lab
-from testbed.network.node import TrunkLink
 from testbed.network.sandbox import PlainIntf
+from testbed.network.switching.node import TrunkLink
 
 
 class _InLab:

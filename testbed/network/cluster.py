@@ -23,12 +23,12 @@ from mininet.net import Mininet
 from testbed.model import addressing
 from testbed.model.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
-from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import bring_up, configure_interface, set_sysctl, within
-from testbed.network.node import OvsNode, TrunkLink
 from testbed.network.sandbox import PlainIntf, Sandbox, SandboxLink, SandboxPool
 from testbed.network.supervisor import Supervisor
-from testbed.network.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk
+from testbed.network.switching.datapath import USERSPACE
+from testbed.network.switching.node import OvsNode, TrunkLink
+from testbed.network.switching.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk
 
 MANAGEMENT_BRIDGE = "mgmt"
 DAEMON_START_S = 60.0  # a slow machine, or a kernel so young that OVS has to wait

@@ -22,11 +22,11 @@ from typing import Any
 
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network import cgroups
-from testbed.network import datapath as datapaths
 from testbed.network.client import LabClient
 from testbed.network.foreign import foreign_gateway
 from testbed.network.loopback import listening_socket
 from testbed.network.namespace import setns, within
+from testbed.network.switching import datapath as datapaths
 
 STATE_ROOT = Path("/run/testbed")
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,6 @@ from mininet.node import Host
 from testbed.model import addressing
 from testbed.model.errors import LabError
 from testbed.network.cgroups import Cgroups
-from testbed.network.datapath import USERSPACE
 from testbed.network.namespace import (
     bring_up,
     call_within,
@@ -32,6 +31,7 @@ from testbed.network.namespace import (
     transmit_checksums_off,
 )
 from testbed.network.netlink import delete_link, make_veth
+from testbed.network.switching.datapath import USERSPACE
 
 GROUP = "sandboxes"
 """The cgroup of the sleeping processes: apart from the functions', whose memory is reported."""

@@ -27,8 +27,8 @@ from testbed.network.namespace import (
     open_netns,
     set_sysctl,
 )
-from testbed.network.ovsdb import BridgePorts
 from testbed.network.supervisor import ProcessSpec
+from testbed.network.switching.ovsdb import BridgePorts
 
 # Mininet would raise the limit of open files to a million, and every fork of a program that closes
 # all possible descriptors would then take seconds instead of milliseconds.

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from testbed.model.errors import LabError, UsageError
 from testbed.network.cgroups import Cgroups
 
-ELEMENT = Path(__file__).resolve().parents[2] / "build" / "delay_element"
+ELEMENT = Path(__file__).resolve().parents[3] / "build" / "delay_element"
 QUEUE_LIMIT_PACKETS = 10_000
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from testbed.model.errors import LabError
-from testbed.network import ovsdb
-from testbed.network.ovsdb import BridgePorts
+from testbed.network.switching import ovsdb
+from testbed.network.switching.ovsdb import BridgePorts
 
 
 class Database:

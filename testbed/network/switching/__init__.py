@@ -1,0 +1,1 @@
+"""Nodes, their Open vSwitch and the trunks between them."""
