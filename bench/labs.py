@@ -16,7 +16,7 @@ from testbed.model.cluster import Application, ClusterState, Instance, Phase
 from testbed.model.errors import LabError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.network.namespace import call_within
+from testbed.network.process.namespaces import call_within
 from testbed.platform.bringup import start_lab
 
 T = TypeVar("T")

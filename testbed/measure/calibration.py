@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
-from testbed.network.namespace import call_within
+from testbed.network.process.namespaces import call_within
 
 MESSAGE = b"round-trip-probe"
 TIMEOUT_S = 5.0

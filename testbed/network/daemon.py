@@ -21,8 +21,9 @@ from typing import Any, Protocol, cast
 from testbed.model import addressing
 from testbed.model.cluster import Host, Role
 from testbed.model.errors import LabError, TestbedError
-from testbed.network import mounts, protocol
-from testbed.network.namespace import listens
+from testbed.network import protocol
+from testbed.network.process import mounts
+from testbed.network.process.namespaces import listens
 
 PROBE = "probe{node}"
 CONTROLLER_START_S = 30.0
@@ -81,10 +82,10 @@ class Daemon:
     """A lab from the inside."""
 
     def __init__(self, config: LabConfig) -> None:
-        from testbed.network.cgroups import Cgroups
         from testbed.network.cluster import Cluster
         from testbed.network.platform_processes import PlatformProcesses
-        from testbed.network.supervisor import Supervisor
+        from testbed.network.process.cgroups import Cgroups
+        from testbed.network.process.supervisor import Supervisor
 
         self.config = config
         self.started_monotonic_s = time.monotonic()

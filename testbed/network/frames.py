@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from testbed.model import addressing
 from testbed.model.checksum import internet_checksum
-from testbed.network.namespace import call_within
+from testbed.network.process.namespaces import call_within
 
 T = TypeVar("T")
 _SYN = 0x02

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
-from testbed.network import cgroups
 from testbed.network.client import LabClient
 from testbed.network.foreign import foreign_gateway
 from testbed.network.loopback import listening_socket
-from testbed.network.namespace import setns, within
+from testbed.network.process import cgroups
+from testbed.network.process.namespaces import setns, within
 from testbed.network.switching import datapath as datapaths
 
 STATE_ROOT = Path("/run/testbed")

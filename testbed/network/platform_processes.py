@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from testbed.model import addressing
 from testbed.model.cluster import Host
-from testbed.network.supervisor import ProcessSpec, Supervisor
+from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
 if TYPE_CHECKING:
     from testbed.network.daemon import LabConfig

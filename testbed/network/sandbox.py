@@ -19,8 +19,9 @@ from mininet.node import Host
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
-from testbed.network.cgroups import Cgroups
-from testbed.network.namespace import (
+from testbed.network.netlink import delete_link, make_veth
+from testbed.network.process.cgroups import Cgroups
+from testbed.network.process.namespaces import (
     bring_up,
     call_within,
     configure_interface,
@@ -30,7 +31,6 @@ from testbed.network.namespace import (
     set_sysctl,
     transmit_checksums_off,
 )
-from testbed.network.netlink import delete_link, make_veth
 from testbed.network.switching.datapath import USERSPACE
 
 GROUP = "sandboxes"

@@ -20,8 +20,8 @@ from typing import Any
 
 from testbed.model.cluster import ClusterState, Instance
 from testbed.model.errors import LabError
-from testbed.network.cgroups import Cgroups
 from testbed.network.client import LabClient
+from testbed.network.process.cgroups import Cgroups
 from testbed.platform import agent_stores
 from testbed.platform.agent_control import Away, ControlPlane
 from testbed.platform.agent_instance import InstanceKeeper

@@ -17,7 +17,7 @@ from testbed.model.addressing import FUNCTION_PORT
 from testbed.model.cluster import ClusterState, Function, Instance
 from testbed.model.errors import LabError
 from testbed.model.quantities import parse_limits
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 from testbed.platform import agent_stores, images
 from testbed.platform.agent_control import ControlPlane
 from testbed.platform.agent_process import Launch

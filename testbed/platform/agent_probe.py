@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testbed.model.addressing import FUNCTION_PORT
-from testbed.network.namespace import within
+from testbed.network.process.namespaces import within
 
 _REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 _UNFINISHED = {"01", "03", "04", "08", "09"}

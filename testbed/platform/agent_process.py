@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.model.errors import LabError
-from testbed.network.cgroups import Cgroups
-from testbed.network.mounts import CLONE_NEWNS, make_root_read_only, mount_hosts, mount_secrets
-from testbed.network.namespace import in_thread, setns, unshare
+from testbed.network.process.cgroups import Cgroups
+from testbed.network.process.mounts import CLONE_NEWNS, make_root_read_only, mount_hosts, mount_secrets
+from testbed.network.process.namespaces import in_thread, setns, unshare
 from testbed.platform.image_tools import PROGRAM_PATH
 
 INSTANCE_VARIABLE = "INSTANCE_ID"

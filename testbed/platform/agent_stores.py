@@ -15,7 +15,7 @@ from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import LabError
 from testbed.model.rewrite import CalleeMissing
-from testbed.network.mounts import HOSTS_FILE
+from testbed.network.process.mounts import HOSTS_FILE
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 

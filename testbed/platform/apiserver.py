@@ -17,7 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from testbed.model.cluster import Host
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 from testbed.platform import apiserver_http
 from testbed.platform.apiserver_functions import FunctionRoutes
 from testbed.platform.apiserver_instances import InstanceRoutes

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from testbed.model.cluster import Function, Phase
 from testbed.model.errors import UsageError
-from testbed.network.cgroups import Cgroups, refusal
+from testbed.network.process.cgroups import Cgroups, refusal
 from testbed.platform import images, validation
 from testbed.platform.apiserver_http import body_of, namespace_of
 from testbed.platform.apiserver_usage import UsageMeter

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 
 SHORT_S, LONG_S = 0.5, 60.0
 """Between these ages an earlier reading is what usage is averaged since."""

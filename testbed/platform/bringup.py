@@ -11,7 +11,7 @@ import requests
 from testbed.model import addressing
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
-from testbed.network.namespace import call_within
+from testbed.network.process.namespaces import call_within
 from testbed.platform.lab_http import get
 
 ANSWER_TIMEOUT_S = 120.0

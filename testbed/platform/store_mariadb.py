@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.model.datastores import KINDS
 from testbed.model.errors import EnvironmentProblem, TestbedError
-from testbed.network.mounts import SECRETS_FOLDER
+from testbed.network.process.mounts import SECRETS_FOLDER
 
 DATABASE = USER = "app"
 SOCKET = "mysqld.sock"

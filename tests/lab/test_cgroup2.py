@@ -1,6 +1,6 @@
 """Version 2 of cgroups by a real kernel: what needs no controller, as version 1 may have them all.
 
-Limits, memory and OOM kills of version 2 are tested without a kernel's help, in tests/unit/network/test_cgroups.py.
+Limits, memory and OOM kills of version 2 are tested without a kernel's help, in tests/unit/network/process/test_cgroups.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from testbed.model.errors import LabError
-from testbed.network.cgroups import Cgroups, Hierarchy
+from testbed.network.process.cgroups import Cgroups, Hierarchy
 
 SPIN = "import time\nwhile time.process_time() < 0.3: pass\nprint('spun', flush=True)\ninput()"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from testbed.model.errors import LabError
-from testbed.network.namespace import in_thread
+from testbed.network.process.namespaces import in_thread
 
 OURS = "testbed"
 PERIOD_US = 100_000

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.errors import LabError, UsageError
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0

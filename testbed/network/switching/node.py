@@ -20,14 +20,8 @@ from mininet.node import Switch
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
-from testbed.network.namespace import (
-    bring_up,
-    call_within,
-    configure_interface,
-    open_netns,
-    set_sysctl,
-)
-from testbed.network.supervisor import ProcessSpec
+from testbed.network.process.namespaces import bring_up, call_within, configure_interface, open_netns, set_sysctl
+from testbed.network.process.supervisor import ProcessSpec
 from testbed.network.switching.ovsdb import BridgePorts
 
 # Mininet would raise the limit of open files to a million, and every fork of a program that closes

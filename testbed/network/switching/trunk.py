@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from testbed.model.errors import LabError, UsageError
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 
 ELEMENT = Path(__file__).resolve().parents[3] / "build" / "delay_element"
 QUEUE_LIMIT_PACKETS = 10_000

@@ -15,7 +15,7 @@ import pytest
 
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
-from testbed.network.cgroups import Cgroups
+from testbed.network.process.cgroups import Cgroups
 from testbed.platform import agent_probe, agent_process
 from testbed.platform.agent_control import Away, ControlPlane
 from testbed.platform.agent_process import FunctionProcess, Launch, _belongs_to

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from testbed.model.errors import LabError
-from testbed.network import cgroups
-from testbed.network.cgroups import Cgroups, Usage
+from testbed.network.process import cgroups
+from testbed.network.process.cgroups import Cgroups, Usage
 
 V1 = """cgroup {root}/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
 cgroup {root}/memory cgroup rw,memory 0 0

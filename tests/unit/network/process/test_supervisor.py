@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from testbed.network import supervisor
-from testbed.network.supervisor import ProcessSpec, Supervisor
+from testbed.network.process import supervisor
+from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
 
 class Groups:

@@ -1,0 +1,1 @@
+"""The lab's processes and what they are kept in."""
