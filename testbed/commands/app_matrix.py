@@ -12,8 +12,8 @@ from testbed.commands.app_common import application_argument
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
 from testbed.model.cluster import Application, ClusterState
 from testbed.model.errors import UsageError
-from testbed.network.attempts import Sockets, try_requests, try_syns
-from testbed.network.frames import in_host
+from testbed.network.hosts.attempts import Sockets, try_requests, try_syns
+from testbed.network.hosts.frames import in_host
 from testbed.network.lab import Lab
 from testbed.platform import applications, matrix
 

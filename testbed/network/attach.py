@@ -15,8 +15,8 @@ from mininet.net import Mininet
 from mininet.node import Host, Switch
 
 from testbed.model import addressing
+from testbed.network.hosts.sandboxes import PlainIntf
 from testbed.network.lab import Lab
-from testbed.network.sandbox import PlainIntf
 from testbed.network.switching.node import TrunkLink
 
 

@@ -22,10 +22,10 @@ from mininet.net import Mininet
 
 from testbed.model import addressing
 from testbed.model.errors import LabError, UsageError
+from testbed.network.hosts.sandboxes import PlainIntf, Sandbox, SandboxLink, SandboxPool
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import bring_up, configure_interface, set_sysctl, within
 from testbed.network.process.supervisor import Supervisor
-from testbed.network.sandbox import PlainIntf, Sandbox, SandboxLink, SandboxPool
 from testbed.network.switching.datapath import USERSPACE
 from testbed.network.switching.node import OvsNode, TrunkLink
 from testbed.network.switching.trunk import ElementTrunk, End, LinkSettings, NetemTrunk, Trunk

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import UsageError
-from testbed.network.attempts import Attempt, Outcome, Result
+from testbed.network.hosts.attempts import Attempt, Outcome, Result
 from testbed.platform.callgraph import GATEWAY
 
 _THROUGH = (b"200", b"401")

@@ -18,7 +18,7 @@ import requests
 
 from experiments.application_requests import Request
 from testbed.model import addressing
-from testbed.network import frames
+from testbed.network.hosts import frames
 from testbed.network.lab import Lab
 from testbed.platform import store_access
 

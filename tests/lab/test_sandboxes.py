@@ -16,8 +16,8 @@ import requests
 from testbed.model import addressing
 from testbed.model.errors import LabError
 from testbed.network.attach import attached_network
+from testbed.network.hosts.sandboxes import PREPARED_PER_NODE
 from testbed.network.lab import Lab
-from testbed.network.sandbox import PREPARED_PER_NODE
 from testbed.platform import coldstarts
 from testbed.platform.client import Platform
 from tests.lab.custom import deploy

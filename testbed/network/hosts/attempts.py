@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from testbed.model import addressing
-from testbed.network.frames import syn_frame
+from testbed.network.hosts.frames import syn_frame
 
 Sockets = Sequence[socket.socket]
 RunIn = Callable[[str, Callable[[], Sockets]], Sockets]

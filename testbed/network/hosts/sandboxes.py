@@ -19,7 +19,7 @@ from mininet.node import Host
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
-from testbed.network.netlink import delete_link, make_veth
+from testbed.network.hosts.netlink import delete_link, make_veth
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import (
     bring_up,

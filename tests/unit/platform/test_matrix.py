@@ -9,7 +9,7 @@ import pytest
 from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
 from testbed.model.errors import UsageError
-from testbed.network.attempts import Attempt, Outcome, Result
+from testbed.network.hosts.attempts import Attempt, Outcome, Result
 from testbed.platform import matrix
 from testbed.platform.matrix import Matrix, Plan
 

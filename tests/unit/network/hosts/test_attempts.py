@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.network import attempts
-from testbed.network.attempts import Attempt, Outcome, Result, Sockets, parse_answer, try_requests, try_syns
+from testbed.network.hosts import attempts
+from testbed.network.hosts.attempts import Attempt, Outcome, Result, Sockets, parse_answer, try_requests, try_syns
 
 GENEROUS_S = 20.0
 BRIEF_S = 0.3

@@ -1,0 +1,1 @@
+"""Hosts: sandboxes and what is sent from inside them."""
