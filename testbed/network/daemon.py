@@ -83,7 +83,7 @@ class Daemon:
 
     def __init__(self, config: LabConfig) -> None:
         from testbed.network.cluster import Cluster
-        from testbed.network.platform_processes import PlatformProcesses
+        from testbed.network.components import PlatformProcesses
         from testbed.network.process.cgroups import Cgroups
         from testbed.network.process.supervisor import Supervisor
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
-from testbed.network.client import LabClient
+from testbed.network.daemon_client import LabClient
 from testbed.network.foreign import foreign_gateway
 from testbed.network.loopback import listening_socket
 from testbed.network.process import cgroups

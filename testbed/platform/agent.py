@@ -20,7 +20,7 @@ from typing import Any
 
 from testbed.model.cluster import ClusterState, Instance
 from testbed.model.errors import LabError
-from testbed.network.client import LabClient
+from testbed.network.daemon_client import LabClient
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform import agent_stores
 from testbed.platform.agent_control import Away, ControlPlane

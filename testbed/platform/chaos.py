@@ -20,7 +20,7 @@ import requests
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase
 from testbed.model.errors import LabError, TestbedError, UsageError
-from testbed.network.client import LabClient
+from testbed.network.daemon_client import LabClient
 from testbed.platform.chaos_load import Flood, Requests
 from testbed.platform.client import Platform
 from testbed.platform.faults import Fault, Target, TargetKind

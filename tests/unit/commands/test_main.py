@@ -11,7 +11,7 @@ import pytest
 
 from testbed.commands import main
 from testbed.model.errors import EnvironmentProblem, LabError
-from testbed.network import client, lab
+from testbed.network import daemon_client, lab
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
@@ -41,9 +41,9 @@ class Refusing(socket.socket):
 
 
 def test_a_lab_of_roots_is_said_to_be_roots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.socket, "socket", Refusing)
+    monkeypatch.setattr(daemon_client.socket, "socket", Refusing)
     with pytest.raises(EnvironmentProblem, match="belongs to root; use sudo"):
-        client.LabClient("/nowhere/lab.sock").hosts()
+        daemon_client.LabClient("/nowhere/lab.sock").hosts()
 
 
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> lab.Lab:
