@@ -17,7 +17,7 @@ from testbed.model.errors import PlatformError, UsageError
 from testbed.network.lab import Lab
 from testbed.platform import names
 from testbed.platform.client import Platform
-from testbed.platform.function_logs import format_time, parse_time
+from testbed.platform.common.function_logs import format_time, parse_time
 
 POLL_S = 0.2
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}

@@ -26,7 +26,7 @@ from testbed.platform.apiserver_metrics import MetricRoutes
 from testbed.platform.apiserver_namespaces import NamespaceRoutes
 from testbed.platform.apiserver_secrets import SecretRoutes
 from testbed.platform.apiserver_watch import HEARTBEAT_S, WatchRoutes
-from testbed.platform.function_logs import LogFolder
+from testbed.platform.common.function_logs import LogFolder
 from testbed.platform.store import Store
 
 DEFAULT_NAMESPACE = "openfaas-fn"

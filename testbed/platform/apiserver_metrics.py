@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.errors import PlatformError
-from testbed.platform import metrics
 from testbed.platform.apiserver_http import Handler
+from testbed.platform.common import prometheus
 from testbed.platform.store import Store
 
 SAVE_INTERVAL_S = 1.0
@@ -31,10 +31,10 @@ class MetricRoutes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._durations: dict[Labels, metrics.Histogram] = {}
+        self._durations: dict[Labels, prometheus.Histogram] = {}
         self._unsaved: set[Labels] = set()
         for key, (counts, total) in store.request_counts().items():
-            histogram = metrics.Histogram()
+            histogram = prometheus.Histogram()
             histogram.counts, histogram.total = list(counts), total
             code, method, path = key.split(" ", 2)
             self._durations[code, method, path] = histogram
@@ -57,7 +57,7 @@ class MetricRoutes:
         return response
 
     def _observe(self, labels: Labels, seconds: float) -> None:
-        self._durations.setdefault(labels, metrics.Histogram()).observe(seconds)
+        self._durations.setdefault(labels, prometheus.Histogram()).observe(seconds)
         self._unsaved.add(labels)
 
     def save(self) -> None:
@@ -89,11 +89,11 @@ class MetricRoutes:
         durations: list[str] = []
         for (code, method, path), histogram in sorted(self._durations.items()):
             labels = {"code": code, "method": method, "path": path}
-            totals.append(metrics.sample("provider_http_requests_total", labels, histogram.count))
+            totals.append(prometheus.sample("provider_http_requests_total", labels, histogram.count))
             durations += histogram.lines("provider_http_request_duration_seconds", labels)
-        text = metrics.family(
+        text = prometheus.family(
             "provider_http_requests_total", "counter", "Total number of HTTP requests.", totals
-        ) + metrics.family(
+        ) + prometheus.family(
             "provider_http_request_duration_seconds", "histogram", "Seconds spent serving HTTP requests.", durations
         )
-        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(body=text.encode(), headers={"Content-Type": prometheus.CONTENT_TYPE})

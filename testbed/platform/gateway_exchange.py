@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from testbed.platform import gateway_routes as routes
+from testbed.platform.common.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
 from testbed.platform.gateway_routes import Answer
 from testbed.platform.gateway_upstream import UpstreamConnection
-from testbed.platform.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
 
 if TYPE_CHECKING:
     from testbed.platform.gateway_metrics import Counted

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from testbed.platform.common.prometheus import Histogram
 from testbed.platform.gateway_metrics import FunctionMetrics
-from testbed.platform.metrics import Histogram
 
 SAVE_S = 1.0
 

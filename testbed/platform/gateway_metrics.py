@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from testbed.model.cluster import Function
+from testbed.platform.common.prometheus import Histogram, family, sample
 from testbed.platform.gateway_upstream import Pool
-from testbed.platform.metrics import Histogram, family, sample
 
 DEFAULT_MIN_REPLICAS = 1
 DEFAULT_TARGET_LOAD = 10

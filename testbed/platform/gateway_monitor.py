@@ -9,8 +9,8 @@ from typing import Any
 import httptools
 
 from testbed.platform import gateway_routes as routes
-from testbed.platform.http1 import response
-from testbed.platform.metrics import CONTENT_TYPE
+from testbed.platform.common.http1 import response
+from testbed.platform.common.prometheus import CONTENT_TYPE
 
 _CLOSE = b"Connection: close"
 

@@ -19,13 +19,13 @@ from typing import Any
 from testbed.model import addressing
 from testbed.platform import gateway_process
 from testbed.platform import gateway_routes as routes
+from testbed.platform.common.prometheus import CONTENT_TYPE
 from testbed.platform.gateway_config import from_environment
 from testbed.platform.gateway_dispatch import Gateway
 from testbed.platform.gateway_exchange import Exchange
 from testbed.platform.gateway_metrics import render_provider
 from testbed.platform.gateway_routes import Answer, Kind
 from testbed.platform.gateway_server import Downstream
-from testbed.platform.metrics import CONTENT_TYPE
 
 LOOPBACK = "127.0.0.1"
 NO_SAMPLES = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}', (routes.JSON,))

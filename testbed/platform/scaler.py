@@ -23,7 +23,7 @@ from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.settings import PRESETS, Settings
-from testbed.platform.gateway_watch import Watch
+from testbed.platform.common.watch import Watch
 from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale, first_replicas
 from testbed.platform.scaler_engine import Engine
 from testbed.platform.scaler_log import DecisionLog

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from testbed.model.errors import PlatformError, TestbedError, UsageError
-from testbed.platform.metrics import CONTENT_TYPE, family, sample
+from testbed.platform.common.prometheus import CONTENT_TYPE, family, sample
 from testbed.platform.scaler_activation import UnknownFunction, WillNotScale
 from testbed.platform.scaler_keda import is_active
 

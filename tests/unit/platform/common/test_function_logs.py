@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 
-from testbed.platform import function_logs
-from testbed.platform.function_logs import Follower, LogFolder, Selection
+from testbed.platform.common import function_logs
+from testbed.platform.common.function_logs import Follower, LogFolder, Selection
 
 SECOND = 1_000_000_000
 T0 = function_logs.parse_time("2026-01-01T00:00:00Z")
