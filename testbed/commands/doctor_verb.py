@@ -24,7 +24,9 @@ from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.switching import datapath
 from testbed.network.switching.trunk import ELEMENT
-from testbed.platform import image_tools, images, store_mariadb
+from testbed.platform import store_mariadb
+from testbed.platform.images import build as images
+from testbed.platform.images import tools
 
 NEEDED_GB = 2.0
 """Room for the environment, the lab kernel's modules and some runs."""
@@ -98,7 +100,7 @@ def languages() -> Check:
     """Which languages functions can be written in here."""
     folders = sorted(file.parent for file in reader.DEFAULT_TEMPLATES.glob("*/template.yml"))
     templates = {folder.name: images.read_template(folder) for folder in folders}
-    absent = {language: image_tools.missing(template.needs) for language, template in templates.items()}
+    absent = {language: tools.missing(template.needs) for language, template in templates.items()}
     packages = sorted({package for needs in absent.values() for package in needs.values()})
     usable = [language for language, needs in absent.items() if not needs]
     return Check("languages", ", ".join(usable), f"make setup (packages {', '.join(packages)})" if packages else "")

@@ -18,9 +18,10 @@ from testbed.model.cluster import ClusterState, Function, Instance
 from testbed.model.errors import LabError
 from testbed.model.quantities import parse_limits
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform import agent_stores, images
+from testbed.platform import agent_stores
 from testbed.platform.agent_control import ControlPlane
 from testbed.platform.agent_process import Launch
+from testbed.platform.images import build
 
 
 class Sandboxes(Protocol):
@@ -79,8 +80,8 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
     if function.store:
         return _launch_of_store(instance, function, services)
     hosts = agent_stores.hosts_file(function, instance.eip, state, services.hosts_file(instance.id))
-    folder = (services.images / images.folder_name(function.image)).resolve()
-    fprocess = function.environment.get("fprocess") or images.read_template(folder).fprocess
+    folder = (services.images / build.folder_name(function.image)).resolve()
+    fprocess = function.environment.get("fprocess") or build.read_template(folder).fprocess
     vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
     values = rewrite.environment(function.environment, instance.namespace, state.route(instance.namespace), vips)
     environment = {

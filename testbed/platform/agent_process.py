@@ -21,7 +21,7 @@ from testbed.model.errors import LabError
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.mounts import CLONE_NEWNS, make_root_read_only, mount_hosts, mount_secrets
 from testbed.network.process.namespaces import in_thread, setns, unshare
-from testbed.platform.image_tools import PROGRAM_PATH
+from testbed.platform.images.tools import PROGRAM_PATH
 
 INSTANCE_VARIABLE = "INSTANCE_ID"
 READY_VARIABLE = "READY_FD"

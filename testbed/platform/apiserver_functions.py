@@ -11,9 +11,10 @@ from aiohttp import web
 from testbed.model.cluster import Function, Phase
 from testbed.model.errors import UsageError
 from testbed.network.process.cgroups import Cgroups, refusal
-from testbed.platform import images, validation
+from testbed.platform import validation
 from testbed.platform.apiserver_http import body_of, namespace_of
 from testbed.platform.apiserver_usage import UsageMeter
+from testbed.platform.images import build
 from testbed.platform.store import NotFound, Store
 
 
@@ -96,7 +97,7 @@ class FunctionRoutes:
         validation.check(wanted, self._store.state, self._build_of, secrets)
 
     def _build_of(self, image: str) -> str:
-        return images.build_of(self._images_dir, image)
+        return build.build_of(self._images_dir, image)
 
     def _status(self, function: Function) -> dict[str, Any]:
         """The FunctionStatus of the faas-provider contract."""

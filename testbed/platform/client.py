@@ -18,7 +18,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
 from testbed.model.errors import PlatformError, UsageError
 from testbed.model.stack.reader import DEFAULT_TEMPLATES, NODE_ANNOTATION
-from testbed.platform import images, store_setup
+from testbed.platform import store_setup
+from testbed.platform.images import build
 from testbed.platform.provider_client import ProviderClient
 from testbed.platform.scheduler import allowed_nodes
 from testbed.platform.validation import GATEWAY_TOKEN
@@ -76,7 +77,7 @@ class Platform:
         """
         nodes = place(application, placement, self.state().nodes)
         store_setup.check(application)
-        images.build(application, templates_dir, self.state_folder / "images")
+        build.build(application, templates_dir, self.state_folder / "images")
         self.provider.set_route(namespace, route.value)
         store_setup.prepare(application, namespace, self.state_folder, self.provider, self.state().functions)
         if token is not None:

@@ -21,7 +21,7 @@ import yaml
 
 from testbed.model.cluster import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
-from testbed.platform import image_tools
+from testbed.platform.images import tools
 
 _BUILDS = ".builds"
 
@@ -106,7 +106,7 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
 
 def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, copied: Mapping[str, str]) -> str:
     template = read_template(template_dir)
-    image_tools.check_needs(function.name, template.language, template.needs)
+    tools.check_needs(function.name, template.language, template.needs)
     name = folder_name(function.image)
     (images_dir / _BUILDS).mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=images_dir / _BUILDS))
@@ -120,7 +120,7 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
         target = images_dir / _BUILDS / f"{name}-{_digest(staging)}"
         if not target.exists():
             if template.build:
-                image_tools.run_build(function.name, template.build, staging)
+                tools.run_build(function.name, template.build, staging)
             staging.rename(target)
         _point(images_dir / name, target)
         return target.name

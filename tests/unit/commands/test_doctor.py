@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from testbed.commands import doctor_verb
-from testbed.platform import image_tools
+from testbed.platform.images import tools
 
 
 def test_languages_that_cannot_be_used_are_left_out_and_their_packages_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor_verb.languages().found == "java17, node20, python3-http, ruby"
     assert not doctor_verb.languages().remedy
-    monkeypatch.setattr(image_tools, "PROGRAM_PATH", "/nowhere")
+    monkeypatch.setattr(tools, "PROGRAM_PATH", "/nowhere")
     check = doctor_verb.languages()
     assert check.found == "python3-http"
     assert check.remedy == "make setup (packages nodejs, openjdk-17-jdk-headless, ruby)"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.cluster import Application, FunctionSpec
-from testbed.platform import images
-from testbed.platform.image_tools import PROGRAM_PATH
+from testbed.platform.images import build as images
+from testbed.platform.images.tools import PROGRAM_PATH
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATES = CHECKOUT / "functions" / "templates"

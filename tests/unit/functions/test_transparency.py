@@ -19,8 +19,8 @@ import yaml
 from testbed.model import rewrite
 from testbed.model.cluster import ClusterState, Function, Route
 from testbed.model.stack import callees, reader
-from testbed.platform import images
 from testbed.platform.client import Platform
+from testbed.platform.images import build
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 FUNCTIONS = CHECKOUT / "functions"
@@ -157,7 +157,7 @@ class Control:
 @pytest.mark.parametrize("file", STACKS, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[object] = []
-    monkeypatch.setattr(images, "build", lambda application, *_: built.append(application))
+    monkeypatch.setattr(build, "build", lambda application, *_: built.append(application))
     given: list[list[dict[str, Any]]] = []
     for namespace, route in (("t", Route.GATEWAY), ("u", Route.DIRECT)):
         control = Control()

@@ -9,7 +9,7 @@ import yaml
 
 from testbed.model.cluster import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
-from testbed.platform import image_tools, images
+from testbed.platform.images import build, tools
 
 
 def make(folder: Path, **template: object) -> str:
@@ -20,7 +20,7 @@ def make(folder: Path, **template: object) -> str:
     (folder / "one").mkdir(exist_ok=True)
     (folder / "one" / "handler.any").write_text("code")
     one = Application("shop", (FunctionSpec("one", "any", str(folder / "one"), "one"),))
-    return images.build(one, folder / "templates", folder / "images")["one"]
+    return build.build(one, folder / "templates", folder / "images")["one"]
 
 
 def test_an_image_is_compiled_once_and_again_when_anything_of_it_changes(tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_what_does_not_compile_is_refused_with_the_compilers_first_line(
     with pytest.raises(StackError) as caught:
         make(tmp_path, build=command)
     assert str(caught.value) == f"function one does not compile: {reason}; mend it and deploy again"
-    assert images.build_of(tmp_path / "images", "one") == ""
+    assert build.build_of(tmp_path / "images", "one") == ""
     assert not list((tmp_path / "images").glob(".builds/*"))
 
 
 def test_a_compiler_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_tools, "BUILD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(tools, "BUILD_TIMEOUT_S", 0.2)
     with pytest.raises(StackError, match="does not compile within 0 s; run its template's build command"):
         make(tmp_path, build="sleep 20")
 

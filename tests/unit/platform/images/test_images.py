@@ -8,7 +8,7 @@ import pytest
 
 from testbed.model.cluster import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
-from testbed.platform import images
+from testbed.platform.images import build as images
 
 
 @pytest.fixture
