@@ -24,7 +24,7 @@ from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.switching import datapath
 from testbed.network.switching.trunk import ELEMENT
-from testbed.platform import store_mariadb
+from testbed.platform.datastores import mariadb
 from testbed.platform.images import build as images
 from testbed.platform.images import tools
 
@@ -109,7 +109,7 @@ def languages() -> Check:
 def data_store() -> Check:
     """Whether the store mariadb can be started."""
     try:
-        return Check("store mariadb", f"yes: {store_mariadb.server()}")
+        return Check("store mariadb", f"yes: {mariadb.server()}")
     except EnvironmentProblem:
         return Check("store mariadb", "missing", "make setup (package mariadb-server)")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from testbed.model import datastores
 from testbed.model.cluster import Application, ClusterState
 from testbed.model.errors import UsageError
-from testbed.platform import applications, store_access
+from testbed.platform import applications
+from testbed.platform.datastores import access
 
 STORE = "mariadb"
 
@@ -51,15 +52,15 @@ def reset(state_folder: Path, namespace: str) -> None:
 
     Raises PlatformError when the database cannot be reached.
     """
-    tables = [f"`{table}`" for (table,) in store_access.execute(state_folder, namespace, "SHOW TABLES")]
+    tables = [f"`{table}`" for (table,) in access.execute(state_folder, namespace, "SHOW TABLES")]
     if tables:
-        store_access.execute(state_folder, namespace, f"DROP TABLE {', '.join(tables)}")
+        access.execute(state_folder, namespace, f"DROP TABLE {', '.join(tables)}")
     script = datastores.script(state_folder, namespace, STORE)
     if script.is_file():
-        store_access.run_script(state_folder, namespace, script.read_text())
+        access.run_script(state_folder, namespace, script.read_text())
 
 
 def seed(state_folder: Path, namespace: str, script: str) -> None:
     """Make the database hold what the script puts into an empty one, and nothing else."""
     reset(state_folder, namespace)
-    store_access.run_script(state_folder, namespace, script)
+    access.run_script(state_folder, namespace, script)

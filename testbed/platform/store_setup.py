@@ -13,7 +13,7 @@ from pathlib import Path
 from testbed.model import datastores
 from testbed.model.cluster import Application, Function
 from testbed.model.errors import EnvironmentProblem, PlatformError
-from testbed.platform import store_mariadb
+from testbed.platform.datastores import mariadb
 from testbed.platform.provider_client import ProviderClient
 
 _PASSWORD_BYTES = 18
@@ -22,7 +22,7 @@ _PASSWORD_BYTES = 18
 def check(application: Application) -> None:
     """Raise EnvironmentProblem when this machine lacks what a store needs: said before anything is deployed."""
     if "mariadb" in application.stores():
-        store_mariadb.server()
+        mariadb.server()
 
 
 def prepare(

@@ -20,7 +20,7 @@ from experiments.application_requests import Request
 from testbed.model import addressing
 from testbed.network.hosts import frames
 from testbed.network.lab import Lab
-from testbed.platform import store_access
+from testbed.platform.datastores import access
 
 SETTLE_S = 10.0
 ETHERNET = 14
@@ -134,7 +134,7 @@ def statements_of(lab: Lab, namespace: str) -> Iterator[Callable[[], Counter[str
     """How many Connect, Query and Quit a namespace's functions have sent to their database since the block began."""
 
     def run(statement: str) -> list[tuple[Any, ...]]:
-        return store_access.execute(lab.state_folder, namespace, statement)
+        return access.execute(lab.state_folder, namespace, statement)
 
     def said() -> Counter[str]:
         rows = run("SELECT command_type FROM mysql.general_log WHERE user_host LIKE 'app[%' OR user_host LIKE '[app]%'")

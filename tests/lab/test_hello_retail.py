@@ -19,8 +19,9 @@ from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform import application_state, store_access
+from testbed.platform import application_state
 from testbed.platform.client import Platform
+from testbed.platform.datastores import access
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
 from tests.lab.traffic import in_host
@@ -277,12 +278,12 @@ def test_connections_to_the_database_and_statements_are_those_of_the_original(la
 
 @pytest.mark.parametrize("shop", SHOPS)
 def test_message_and_record_overlap_and_the_mail_arrives(lab: Lab, seeded: Platform, shop: str) -> None:
-    mails = len(list(store_access.messages(lab.state_folder, shop)))
+    mails = len(list(access.messages(lab.state_folder, shop)))
     invocations = len(records(lab, shop)["photo-message"])
     for _ in range(9):
         assert by_client(lab, lambda: ask(REQUESTS["photo-request"], shop)).status == 200
-    eventually(lambda: len(list(store_access.messages(lab.state_folder, shop))) == mails + 9, "mails are missing")
-    mail = list(store_access.messages(lab.state_folder, shop))[-1]
+    eventually(lambda: len(list(access.messages(lab.state_folder, shop))) == mails + 9, "mails are missing")
+    mail = list(access.messages(lab.state_folder, shop))[-1]
     assert mail["subject"] == "Hello Retail: please photograph Striped Wool Socks, Three Pair"
     assert len(records(lab, shop)["photo-message"]) == invocations + 9
     assign, message, record = (records(lab, shop)[name][-9:] for name in ORCHESTRATORS["photo-request"])
@@ -322,7 +323,7 @@ def test_a_parallel_purchase_answers_the_same_and_its_calls_overlap(lab: Lab, se
 def test_the_operators_function_is_closed_to_the_outside_on_the_direct_route(lab: Lab, seeded: Platform) -> None:
     card = Request("add-card", "product-purchase-add-cc", body={"user": "mallory", "creditCard": "1"})
     assert by_client(lab, lambda: ask(card, "shop-direct")).status >= 400
-    rows = store_access.execute(lab.state_folder, "shop-direct", "SELECT rowkey FROM creditCardAuthority")
+    rows = access.execute(lab.state_folder, "shop-direct", "SELECT rowkey FROM creditCardAuthority")
     assert [key for (key,) in rows] == ["prabkumar"]
 
 
@@ -357,7 +358,7 @@ def test_of_all_pairs_of_the_15_functions_exactly_the_nine_edges_pass(lab: Lab, 
 def test_reset_empties_the_database_of_the_named_namespace(lab: Lab, seeded: Platform) -> None:
     result = command_line("app", "reset", "hello_retail", "-n", "shop-direct", "--name", lab.name)
     assert result.returncode == 0, result.stderr
-    tables = {shop: len(store_access.execute(lab.state_folder, shop, "SHOW TABLES")) for shop in SHOPS}
+    tables = {shop: len(access.execute(lab.state_folder, shop, "SHOW TABLES")) for shop in SHOPS}
     assert tables == {"shop-direct": 0, "shop-gateway": 7}
     reply = by_client(lab, lambda: ask(REQUESTS["photo-request"], "shop-direct"))
     assert (reply.status, reply.value["error"]) == (500, "Failed in photo-assign")

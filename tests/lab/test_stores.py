@@ -18,8 +18,8 @@ from testbed.model.cluster import ClusterState, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform import store_access
 from testbed.platform.client import Platform
+from testbed.platform.datastores import access
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, reaches
 
@@ -77,10 +77,10 @@ def test_owners_reach_their_stores_by_name_with_the_namespaces_password(
     answer = sell(lab, tenant, "tea")
     assert (answer.status_code, answer.json()) == (200, [BALANCE, "tea"])
     assert sell(lab, tenant).json() == [BALANCE, "tea"]
-    (message,) = store_access.messages(lab.state_folder, tenant)
+    (message,) = access.messages(lab.state_folder, tenant)
     assert (message["from"], message["to"]) == ("till@example.org", ["owner@example.org"])
     assert message["subject"] == "Sold: tea" and message["bytes"] > 100
-    assert store_access.use(lab.state_folder, tenant).connections == 2
+    assert access.use(lab.state_folder, tenant).connections == 2
 
 
 Attempt = tuple[str, str, int]
@@ -124,7 +124,7 @@ def test_a_store_calls_nobody(lab: Lab, state: ClusterState) -> None:
 
 
 def test_root_has_no_password_and_no_way_in_by_the_network(lab: Lab, platform: Platform) -> None:
-    rows = store_access.execute(lab.state_folder, "till-a", "SELECT user, host FROM mysql.user ORDER BY user")
+    rows = access.execute(lab.state_folder, "till-a", "SELECT user, host FROM mysql.user ORDER BY user")
     assert set(rows) == {("app", "%"), ("mariadb.sys", "localhost"), ("root", "localhost")}
 
 

@@ -18,8 +18,8 @@ from pymysql.constants import CLIENT
 
 from testbed.model import datastores
 from testbed.model.errors import PlatformError
-from testbed.platform.store_mail import MESSAGES
-from testbed.platform.store_mariadb import DATABASE, SOCKET, USER, administrator
+from testbed.platform.datastores.mail import MESSAGES
+from testbed.platform.datastores.mariadb import DATABASE, SOCKET, USER, administrator
 
 TIMEOUT_S = 30
 

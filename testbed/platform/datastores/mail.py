@@ -1,6 +1,6 @@
 """A mail server: takes every message by SMTP, delivers none, and writes one JSON line about each.
 
-Run by the node agent as `python -m testbed.platform.store_mail --data DIR --port N` in a store's instance. A line of
+Run by the node agent as `python -m testbed.platform.datastores.mail --data DIR --port N` in a store's instance. A line of
 DIR/messages.ndjson has received_ns (wall clock), from, to, subject and bytes (of the message as it came). There is
 neither authentication nor encryption: who may connect is the network's decision.
 """
@@ -73,7 +73,7 @@ async def serve(data: Path, port: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="testbed.platform.store_mail", description=__doc__)
+    parser = argparse.ArgumentParser(prog="testbed.platform.datastores.mail", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the messages; made when it is missing")
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()

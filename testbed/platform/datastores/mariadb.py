@@ -2,7 +2,7 @@
 
 Makes the data folder when there is none, in one step, so that a half-made one is never used; then becomes the
 server. The memory that it takes is small (some 30 MB), because several tenants' share one machine. Run by the node
-agent as `python -m testbed.platform.store_mariadb --data DIR --port N [--script FILE]`; the password of the user
+agent as `python -m testbed.platform.datastores.mariadb --data DIR --port N [--script FILE]`; the password of the user
 `app` is read from the instance's secrets. Nothing is measured or restarted here.
 """
 
@@ -114,7 +114,7 @@ def command_line(program: str, data: Path, port: int, init_file: Path) -> tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="testbed.platform.store_mariadb", description=__doc__)
+    parser = argparse.ArgumentParser(prog="testbed.platform.datastores.mariadb", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data folder; made when it is missing")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--script", type=Path, help="SQL that is run in the database app when the data is made")

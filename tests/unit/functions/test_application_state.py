@@ -14,7 +14,8 @@ from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import UsageError
 from testbed.model.stack import reader
-from testbed.platform import application_state, store_access
+from testbed.platform import application_state
+from testbed.platform.datastores import access
 
 NAME = "hello_retail"
 
@@ -27,8 +28,8 @@ def folder(database: MariaDb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         assert (state_folder, namespace) == (tmp_path, "shop")
         return database.execute(statement, *values)
 
-    monkeypatch.setattr(store_access, "execute", execute)
-    monkeypatch.setattr(store_access, "run_script", execute)
+    monkeypatch.setattr(access, "execute", execute)
+    monkeypatch.setattr(access, "run_script", execute)
     database.empty()
     return tmp_path
 

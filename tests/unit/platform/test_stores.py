@@ -13,7 +13,8 @@ import pytest
 from testbed.model import datastores
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
 from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
-from testbed.platform import store_mariadb, store_setup, validation
+from testbed.platform import store_setup, validation
+from testbed.platform.datastores import mariadb
 from testbed.platform.gateway_services import Services
 from testbed.platform.store import Conflict, NotFound, Store
 from testbed.platform.validation import FunctionRequest, SecretRequest
@@ -230,7 +231,7 @@ def test_a_store_that_was_made_with_another_script_is_not_passed_off_as_this_one
 
 
 def test_a_machine_without_the_server_is_told_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_mariadb.shutil, "which", lambda name, path: None)
+    monkeypatch.setattr(mariadb.shutil, "which", lambda name, path: None)
     with pytest.raises(EnvironmentProblem, match=r"does not have; install it with `apt-get install mariadb-server`"):
         store_setup.check(application())
     store_setup.check(Application("shop", (FunctionSpec("m", "python", "m", "i", stores=("mail",)),)))

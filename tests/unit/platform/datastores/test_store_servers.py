@@ -19,7 +19,8 @@ import pytest
 
 from testbed.model import datastores
 from testbed.model.errors import EnvironmentProblem, PlatformError
-from testbed.platform import store_access, store_mail, store_mariadb
+from testbed.platform.datastores import access, mariadb
+from testbed.platform.datastores import mail as store_mail
 
 WAIT_S = 60.0
 PASSWORD = b"it's \\ secret"
@@ -46,13 +47,11 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder in which namespace t has a data store that runs; `port` is in a file."""
     folder = tmp_path_factory.mktemp("lab")
     data, port = datastores.folder(folder, "t", "mariadb"), free_port()
-    program = store_mariadb.server()
-    store_mariadb.make_data(
-        program, data, "CREATE TABLE things (name VARCHAR(20));\nINSERT INTO things VALUES ('Tür');\n"
-    )
+    program = mariadb.server()
+    mariadb.make_data(program, data, "CREATE TABLE things (name VARCHAR(20));\nINSERT INTO things VALUES ('Tür');\n")
     start = folder / "start.sql"
-    start.write_text(store_mariadb.statements_at_start(PASSWORD))
-    line = store_mariadb.command_line(program, data, port, start)
+    start.write_text(mariadb.statements_at_start(PASSWORD))
+    line = mariadb.command_line(program, data, port, start)
     with (folder / "log").open("w") as log, subprocess.Popen(line, stdout=log, stderr=log) as server:
         try:
             assert ready(datastores.KINDS["mariadb"], port), (folder / "log").read_text()
@@ -79,37 +78,37 @@ def test_the_user_app_gets_in_by_the_password_alone_and_root_not_at_all(state: P
 
 
 def test_the_password_stands_in_no_file(state: Path) -> None:
-    text = store_mariadb.statements_at_start(PASSWORD)
+    text = mariadb.statements_at_start(PASSWORD)
     assert "secret" not in text and "IDENTIFIED VIA mysql_native_password USING '*" in text
 
 
 def test_the_way_past_the_network_reads_writes_and_counts(state: Path) -> None:
-    store_access.run_script(state, "t", "CREATE TABLE n (v INT); INSERT INTO n VALUES (1); INSERT INTO n VALUES (2);")
-    assert store_access.execute(state, "t", "SELECT v FROM n WHERE v > %s", 1) == [(2,)]
-    assert store_access.execute(state, "t", "SELECT '100%'") == [("100%",)]
-    before = store_access.use(state, "t")
+    access.run_script(state, "t", "CREATE TABLE n (v INT); INSERT INTO n VALUES (1); INSERT INTO n VALUES (2);")
+    assert access.execute(state, "t", "SELECT v FROM n WHERE v > %s", 1) == [(2,)]
+    assert access.execute(state, "t", "SELECT '100%'") == [("100%",)]
+    before = access.use(state, "t")
     with connect(state) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     deadline = time.monotonic() + WAIT_S
-    while store_access.use(state, "t").connections == before.connections and time.monotonic() < deadline:
+    while access.use(state, "t").connections == before.connections and time.monotonic() < deadline:
         time.sleep(0.01)
-    after = store_access.use(state, "t")
+    after = access.use(state, "t")
     assert after.connections == before.connections + 1 and after.statements > before.statements
 
 
 def test_what_the_data_store_refuses_is_one_sentence(state: Path) -> None:
     with pytest.raises(PlatformError, match=r"^the data store of namespace t says: Table 'app\.x' doesn't exist$"):
-        store_access.execute(state, "t", "SELECT * FROM x")
+        access.execute(state, "t", "SELECT * FROM x")
     with pytest.raises(PlatformError, match=r"^the data store of namespace t says: Table 'app\.x' doesn't exist$"):
-        store_access.run_script(state, "t", "SELECT 1; SELECT * FROM x")
+        access.run_script(state, "t", "SELECT 1; SELECT * FROM x")
     with pytest.raises(PlatformError, match="namespace u has no data store that runs; deploy an application"):
-        store_access.execute(state, "u", "SELECT 1")
+        access.execute(state, "u", "SELECT 1")
 
 
 def test_a_script_that_fails_leaves_no_data_and_says_why(tmp_path: Path) -> None:
     data = tmp_path / "mariadb"
     with pytest.raises(EnvironmentProblem, match=r"^the data of mariadb could not be made: ERROR: 1064 .* at line 1$"):
-        store_mariadb.make_data(store_mariadb.server(), data, "CREATE TABEL a (b INT);")
+        mariadb.make_data(mariadb.server(), data, "CREATE TABEL a (b INT);")
     assert not data.exists()
 
 
@@ -128,7 +127,7 @@ def test_a_server_that_cannot_take_connections_is_not_ready() -> None:
 @pytest.fixture
 def mail(tmp_path: Path) -> Iterator[int]:
     data, port = datastores.folder(tmp_path, "t", "mail"), free_port()
-    line = (sys.executable, "-m", "testbed.platform.store_mail", "--data", str(data), "--port", str(port))
+    line = (sys.executable, "-m", "testbed.platform.datastores.mail", "--data", str(data), "--port", str(port))
     with subprocess.Popen(line) as server:
         try:
             assert ready(datastores.KINDS["mail"], port)
@@ -149,7 +148,7 @@ def test_each_message_is_a_line_with_its_sender_recipients_subject_and_size(mail
     with smtplib.SMTP("127.0.0.1", mail, local_hostname="test", timeout=WAIT_S) as server:
         server.send_message(message("One"))
         server.send_message(message("Tür €"))
-    first, second = store_access.messages(tmp_path, "t")
+    first, second = access.messages(tmp_path, "t")
     assert (first["from"], first["to"]) == ("a@example.org", ["b@example.org", "c@example.org"])
     assert [first["subject"], second["subject"]] == ["One", "Tür €"]
     assert sent_ns < first["received_ns"] < second["received_ns"]
@@ -160,7 +159,15 @@ def test_messages_outlive_the_server_and_there_are_none_without_one(mail: int, t
     file = datastores.folder(tmp_path, "t", "mail") / store_mail.MESSAGES
     file.write_text(store_mail.line_of(b"Subject: kept\r\n\r\n", "a", ["b"], 1))
     again = subprocess.Popen(
-        (sys.executable, "-m", "testbed.platform.store_mail", "--data", str(file.parent), "--port", str(free_port()))
+        (
+            sys.executable,
+            "-m",
+            "testbed.platform.datastores.mail",
+            "--data",
+            str(file.parent),
+            "--port",
+            str(free_port()),
+        )
     )
     try:
         with smtplib.SMTP("127.0.0.1", mail, local_hostname="test", timeout=WAIT_S) as server:
@@ -168,9 +175,9 @@ def test_messages_outlive_the_server_and_there_are_none_without_one(mail: int, t
     finally:
         again.kill()
         again.wait()
-    assert [one["subject"] for one in store_access.messages(tmp_path, "t")] == ["kept", "more"]
+    assert [one["subject"] for one in access.messages(tmp_path, "t")] == ["kept", "more"]
     with pytest.raises(PlatformError, match="namespace u has no mail server; deploy an application that owns one"):
-        store_access.messages(tmp_path, "u")
+        access.messages(tmp_path, "u")
 
 
 def test_a_message_that_cannot_be_written_is_not_accepted(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The servers that an application keeps its data in."""
