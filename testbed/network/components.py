@@ -50,7 +50,7 @@ class PlatformProcesses:
             "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
         )  # fmt: skip
         self._start(
-            "apiserver", "testbed.platform.apiserver",
+            "apiserver", "testbed.platform.apiserver.process",
             "--cluster", str(self._cluster_file), "--database", str(self._state / "apiserver.db"),
             "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),
             "--lab", self._config.name, "--listen", listen,

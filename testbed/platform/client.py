@@ -19,10 +19,10 @@ from testbed.model.cluster import Application, ClusterState, Function, FunctionS
 from testbed.model.errors import PlatformError, UsageError
 from testbed.model.stack.reader import DEFAULT_TEMPLATES, NODE_ANNOTATION
 from testbed.platform import store_setup
+from testbed.platform.apiserver.scheduler import allowed_nodes
+from testbed.platform.apiserver.validation import GATEWAY_TOKEN
 from testbed.platform.images import build
 from testbed.platform.provider_client import ProviderClient
-from testbed.platform.scheduler import allowed_nodes
-from testbed.platform.validation import GATEWAY_TOKEN
 
 CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0

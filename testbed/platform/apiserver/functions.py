@@ -11,11 +11,11 @@ from aiohttp import web
 from testbed.model.cluster import Function, Phase
 from testbed.model.errors import UsageError
 from testbed.network.process.cgroups import Cgroups, refusal
-from testbed.platform import validation
-from testbed.platform.apiserver_http import body_of, namespace_of
-from testbed.platform.apiserver_usage import UsageMeter
+from testbed.platform.apiserver import validation
+from testbed.platform.apiserver.cluster_state import NotFound, Store
+from testbed.platform.apiserver.http import body_of, namespace_of
+from testbed.platform.apiserver.usage import UsageMeter
 from testbed.platform.images import build
-from testbed.platform.store import NotFound, Store
 
 
 class FunctionRoutes:

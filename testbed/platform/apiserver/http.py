@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.errors import TestbedError, UsageError
-from testbed.platform.store import Conflict, NotFound
+from testbed.platform.apiserver.cluster_state import Conflict, NotFound
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 

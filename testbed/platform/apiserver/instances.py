@@ -10,8 +10,8 @@ from aiohttp import web
 
 from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import UsageError
-from testbed.platform.apiserver_http import body_of
-from testbed.platform.store import NotFound, Store
+from testbed.platform.apiserver.cluster_state import NotFound, Store
+from testbed.platform.apiserver.http import body_of
 
 KEPT_COLD_STARTS = 500
 

@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from testbed.model.cluster import WATCH_KINDS, ClusterState
-from testbed.platform.database import Database
+from testbed.platform.apiserver.database import Database
 
 _COUNTER = "counter"
 _VERSION = "version"

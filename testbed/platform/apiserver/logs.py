@@ -15,11 +15,11 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.errors import PlatformError
-from testbed.platform import validation
-from testbed.platform.apiserver_http import NDJSON, Unprocessable, lines_of, namespace_of, send
+from testbed.platform.apiserver import validation
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.http import NDJSON, Unprocessable, lines_of, namespace_of, send
 from testbed.platform.common import function_logs
 from testbed.platform.common.function_logs import Follower, Line, LogFolder, Selection
-from testbed.platform.store import Store
 
 POLL_S = 0.2
 PIECE_LINES = 200

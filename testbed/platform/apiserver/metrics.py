@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.errors import PlatformError
-from testbed.platform.apiserver_http import Handler
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.http import Handler
 from testbed.platform.common import prometheus
-from testbed.platform.store import Store
 
 SAVE_INTERVAL_S = 1.0
 

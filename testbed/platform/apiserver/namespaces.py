@@ -8,9 +8,9 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.cluster import Deployment
-from testbed.platform import validation
-from testbed.platform.apiserver_http import body_of
-from testbed.platform.store import NotFound, Store
+from testbed.platform.apiserver import validation
+from testbed.platform.apiserver.cluster_state import NotFound, Store
+from testbed.platform.apiserver.http import body_of
 
 
 class NamespaceRoutes:

@@ -3,7 +3,7 @@
 It stands for kube-apiserver and faas-netes. It keeps what is wanted and what node agents report; it
 starts no process and carries no invocation. This module puts the routes of `apiserver_*` together and is
 the process: run it as
-`python -m testbed.platform.apiserver --cluster FILE --database FILE --images DIR --logs DIR
+`python -m testbed.platform.apiserver.process --cluster FILE --database FILE --images DIR --logs DIR
 [--lab NAME] --listen HOST:PORT`.
 """
 
@@ -18,16 +18,16 @@ from aiohttp import web
 
 from testbed.model.cluster import Host
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform import apiserver_http
-from testbed.platform.apiserver_functions import FunctionRoutes
-from testbed.platform.apiserver_instances import InstanceRoutes
-from testbed.platform.apiserver_logs import LogRoutes
-from testbed.platform.apiserver_metrics import MetricRoutes
-from testbed.platform.apiserver_namespaces import NamespaceRoutes
-from testbed.platform.apiserver_secrets import SecretRoutes
-from testbed.platform.apiserver_watch import HEARTBEAT_S, WatchRoutes
+from testbed.platform.apiserver import http
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.functions import FunctionRoutes
+from testbed.platform.apiserver.instances import InstanceRoutes
+from testbed.platform.apiserver.logs import LogRoutes
+from testbed.platform.apiserver.metrics import MetricRoutes
+from testbed.platform.apiserver.namespaces import NamespaceRoutes
+from testbed.platform.apiserver.secrets import SecretRoutes
+from testbed.platform.apiserver.watch import HEARTBEAT_S, WatchRoutes
 from testbed.platform.common.function_logs import LogFolder
-from testbed.platform.store import Store
 
 DEFAULT_NAMESPACE = "openfaas-fn"
 VERSION = {"commit_message": "", "sha": "", "release": "0.1.0"}
@@ -64,7 +64,7 @@ class Apiserver:
     def application(self) -> web.Application:
         """The aiohttp application with all routes."""
         app = web.Application(
-            middlewares=[self._metrics.count, apiserver_http.errors, self._watch.announce],
+            middlewares=[self._metrics.count, http.errors, self._watch.announce],
             client_max_size=LARGEST_BODY_BYTES,
         )
         app.cleanup_ctx.append(self._metrics.keep_saving)
@@ -93,7 +93,7 @@ def read_cluster(file: Path) -> tuple[tuple[int, ...], tuple[Host, ...]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="testbed.platform.apiserver", description=__doc__)
+    parser = argparse.ArgumentParser(prog="testbed.platform.apiserver.process", description=__doc__)
     parser.add_argument("--cluster", type=Path, required=True, help="JSON file with the lab's nodes and hosts")
     parser.add_argument("--database", type=Path, required=True, help="SQLite file; made when it is missing")
     parser.add_argument("--images", type=Path, required=True, help="folder of built images")

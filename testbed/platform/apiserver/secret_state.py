@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from testbed.model.cluster import Deployment, Function
 from testbed.model.errors import PlatformError
-from testbed.platform.ledger import Ledger
-from testbed.platform.validation import GATEWAY_TOKEN, SecretRequest
+from testbed.platform.apiserver.ledger import Ledger
+from testbed.platform.apiserver.validation import GATEWAY_TOKEN, SecretRequest
 
 _SECRET = "secret"
 

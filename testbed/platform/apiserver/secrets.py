@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from testbed.platform import validation
-from testbed.platform.apiserver_http import body_of, namespace_of
-from testbed.platform.store import Store
+from testbed.platform.apiserver import validation
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.http import body_of, namespace_of
 
 
 class SecretRoutes:

@@ -18,7 +18,7 @@ from testbed.model.scaling.annotations import read as read_scaling
 from testbed.model.scaling.settings import MAX_REPLICAS, PRESETS
 from testbed.model.stack.keys import constrained_node, is_secret_name
 from testbed.model.stack.reader import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
-from testbed.platform.scheduler import allowed_nodes
+from testbed.platform.apiserver.scheduler import allowed_nodes
 
 ROUTE_ANNOTATION = "directfaas/route"
 MIN_SCALE_LABEL = "com.openfaas.scale.min"

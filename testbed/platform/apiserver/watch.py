@@ -14,8 +14,8 @@ import re
 from aiohttp import web
 
 from testbed.model.errors import UsageError
-from testbed.platform.apiserver_http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
-from testbed.platform.store import Store
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 
 HEARTBEAT_S = 5.0
 PIECE_BYTES = 1 << 16

@@ -15,9 +15,9 @@ from aiohttp import web
 
 from testbed.model.cluster import Application, FunctionSpec, Phase, Route
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform.apiserver import Apiserver
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.process import Apiserver
 from testbed.platform.client import Platform, call_order, callees_first, place
-from testbed.platform.store import Store
 
 NODES = (1, 2, 3)
 

@@ -14,7 +14,7 @@ from testbed.model.errors import PlatformError, UsageError
 from testbed.platform import client as platform_client
 from testbed.platform.client import Platform
 from testbed.platform.provider_client import ProviderClient, count_invocations
-from tests.unit.platform.apiserver_rig import ApiserverProcess, deployment
+from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
 
 
 class _Lab:

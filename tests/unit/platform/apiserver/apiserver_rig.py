@@ -34,7 +34,7 @@ class ApiserverProcess:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._argv = [
-            *(sys.executable, "-m", "testbed.platform.apiserver"),
+            *(sys.executable, "-m", "testbed.platform.apiserver.process"),
             *("--cluster", str(folder / "cluster.json"), "--database", str(folder / "db")),
             *("--images", str(folder / "images"), "--logs", str(folder / "functions")),
             *("--listen", f"127.0.0.1:{port}"),

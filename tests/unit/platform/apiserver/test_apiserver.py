@@ -17,10 +17,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model.cluster import ClusterState
-from testbed.platform import apiserver_http
-from testbed.platform.apiserver import Apiserver
-from testbed.platform.store import Store
-from tests.unit.platform.apiserver_rig import HOSTS, ApiserverProcess
+from testbed.platform.apiserver import http
+from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.process import Apiserver
+from tests.unit.platform.apiserver.apiserver_rig import HOSTS, ApiserverProcess
 
 ONE = {"service": "one", "image": "i", "namespace": "t", "annotations": {"directfaas/ingress": "true"}}
 
@@ -268,7 +268,7 @@ def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
                 await asyncio.Event().wait()
 
         with pytest.raises(ConnectionError):
-            await apiserver_http.send(Stuck(), Stuck(), b"x", stuck_after_s=0.01)  # type: ignore[arg-type]
+            await http.send(Stuck(), Stuck(), b"x", stuck_after_s=0.01)  # type: ignore[arg-type]
         assert aborted.is_set()
 
     asyncio.run(scenario())

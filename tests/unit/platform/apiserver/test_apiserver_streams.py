@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from testbed.model.cluster import ClusterState
-from tests.unit.platform.apiserver_rig import ApiserverProcess, deployment
+from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
 
 PLANTED = "planted-value-7f3a"
 

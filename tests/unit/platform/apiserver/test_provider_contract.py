@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.platform.apiserver_rig import ApiserverProcess, deployment
+from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
 
 FULL = {
     "service": "full",

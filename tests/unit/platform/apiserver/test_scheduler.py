@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from testbed.model import addressing
 from testbed.model.cluster import Function, Instance, Phase
 from testbed.model.errors import PlatformError
-from testbed.platform.scheduler import allowed_nodes, next_eip, next_id, plan
+from testbed.platform.apiserver.scheduler import allowed_nodes, next_eip, next_id, plan
 
 NODES = (1, 2, 3)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Phase
-from testbed.platform.store import Conflict, NotFound, Store
-from testbed.platform.validation import FunctionRequest, SecretRequest
+from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
+from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 
 
 @pytest.fixture

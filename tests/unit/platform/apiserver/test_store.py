@@ -11,8 +11,8 @@ import pytest
 
 from testbed.model.cluster import ClusterState, Host, Phase, Role, Route
 from testbed.model.errors import PlatformError
-from testbed.platform.store import Conflict, NotFound, Store
-from testbed.platform.validation import FunctionRequest
+from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
+from testbed.platform.apiserver.validation import FunctionRequest
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"), Host("probe2", Role.PROBE, 12, 2, "10.202.0.1"))
 

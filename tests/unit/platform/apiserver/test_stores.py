@@ -13,11 +13,12 @@ import pytest
 from testbed.model import datastores
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
 from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
-from testbed.platform import store_setup, validation
+from testbed.platform import store_setup
+from testbed.platform.apiserver import validation
+from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
+from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 from testbed.platform.datastores import mariadb
 from testbed.platform.gateway_services import Services
-from testbed.platform.store import Conflict, NotFound, Store
-from testbed.platform.validation import FunctionRequest, SecretRequest
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 NODE = "directfaas/node"

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Route
 from testbed.model.errors import UsageError
-from testbed.platform import validation
+from testbed.platform.apiserver import validation
 
 URL = "http://gateway.openfaas:8080/function"
 
