@@ -28,7 +28,7 @@ from testbed.model.errors import EnvironmentProblem, LabError
 
 ANSWER_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
-GATEWAY, PROVIDER = "testbed.platform.gateway", "testbed.platform.provider_proxy"
+GATEWAY, PROVIDER = "testbed.platform.gateway.process", "testbed.platform.gateway.provider_proxy"
 
 HAPROXY_CONFIG = """
 global

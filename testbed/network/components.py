@@ -88,7 +88,7 @@ class PlatformProcesses:
             **self._config.gateway_environment,
         }
         foreign = bool(self._config.gateway_command)
-        module = "testbed.platform.provider_proxy" if foreign else "testbed.platform.gateway"
+        module = "testbed.platform.gateway.provider_proxy" if foreign else "testbed.platform.gateway.process"
         prefix = ("nsenter", f"--net=/proc/{host_pid}/ns/net")
         self._start(
             "provider" if foreign else "gateway", module,

@@ -21,11 +21,11 @@ import uvloop
 
 from testbed.model.errors import EnvironmentProblem, TestbedError
 from testbed.platform.common.watch import Watch
-from testbed.platform.gateway_config import Config
-from testbed.platform.gateway_dispatch import SWEEP_S, Gateway, Limits
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_services import Services, Upstream
-from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway.config import Config
+from testbed.platform.gateway.http.pool import Pool
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.dispatch import SWEEP_S, Gateway, Limits
+from testbed.platform.gateway.service.functions import Services, Upstream
 
 BACKLOG = 4096
 DRAIN_S = 10.0

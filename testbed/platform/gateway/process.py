@@ -1,4 +1,4 @@
-"""The gateway process: `python -m testbed.platform.gateway`, configured by its environment.
+"""The gateway process: `python -m testbed.platform.gateway.process`, configured by its environment.
 
 Stands for the OpenFaaS gateway. It wires the parts together:
 
@@ -20,30 +20,31 @@ import os
 import sys
 from collections.abc import Mapping
 
-from testbed.platform import gateway_metrics, gateway_process
-from testbed.platform.gateway_config import from_environment
-from testbed.platform.gateway_dispatch import Gateway
-from testbed.platform.gateway_history import History
-from testbed.platform.gateway_monitor import Monitor
-from testbed.platform.gateway_server import Downstream
+from testbed.platform.gateway import lifecycle
+from testbed.platform.gateway.config import from_environment
+from testbed.platform.gateway.http.client_connection import Downstream
+from testbed.platform.gateway.service import metrics as gateway_metrics
+from testbed.platform.gateway.service.dispatch import Gateway
+from testbed.platform.gateway.service.history import History
+from testbed.platform.gateway.service.monitor import Monitor
 
 log = logging.getLogger("gateway")
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run until a signal ends it. Returns the exit code."""
-    return gateway_process.run("gateway", lambda: serve(environment))
+    return lifecycle.run("gateway", lambda: serve(environment))
 
 
 async def serve(environment: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT."""
     config = from_environment(environment)
-    parts = gateway_process.parts(config)
+    parts = lifecycle.parts(config)
     gateway = Gateway(
         parts.services, parts.upstream, parts.provider, parts.limits, config.credentials, config.default_namespace,
         scale_from_zero=config.scale_from_zero,
     )  # fmt: skip
-    follow = gateway_process.watch(config, gateway)
+    follow = lifecycle.watch(config, gateway)
 
     history = History(config.history, parts.services.metrics)
     history.load(parts.services.metrics_of)
@@ -53,15 +54,15 @@ async def serve(environment: Mapping[str, str]) -> None:
         return gateway_metrics.render(parts.services.metrics(), gateway.system.metrics, gateway.version)
 
     loop = asyncio.get_running_loop()
-    sockets = [gateway_process.listener(config.port)]
+    sockets = [lifecycle.listener(config.port)]
     if config.listen_fd is not None:
-        sockets.append(gateway_process.inherited(config.listen_fd))
+        sockets.append(lifecycle.inherited(config.listen_fd))
     servers = [await loop.create_server(lambda: Downstream(gateway), sock=sock) for sock in sockets]
-    monitor = gateway_process.listener(config.metrics_port)
+    monitor = lifecycle.listener(config.metrics_port)
     servers.append(await loop.create_server(lambda: Monitor(metrics), sock=monitor))
     log.info("listening on port %d, metrics on %d", config.port, config.metrics_port)
     keeping = asyncio.create_task(history.run())
-    await gateway_process.serve(gateway, follow, servers)
+    await lifecycle.serve(gateway, follow, servers)
     keeping.cancel()
     history.save()
 

@@ -17,15 +17,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from testbed.model import addressing
-from testbed.platform import gateway_process
-from testbed.platform import gateway_routes as routes
 from testbed.platform.common.prometheus import CONTENT_TYPE
-from testbed.platform.gateway_config import from_environment
-from testbed.platform.gateway_dispatch import Gateway
-from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_metrics import render_provider
-from testbed.platform.gateway_routes import Answer, Kind
-from testbed.platform.gateway_server import Downstream
+from testbed.platform.gateway import lifecycle
+from testbed.platform.gateway.config import from_environment
+from testbed.platform.gateway.http.client_connection import Downstream
+from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.dispatch import Gateway
+from testbed.platform.gateway.service.metrics import render_provider
+from testbed.platform.gateway.service.routes import Answer, Kind
 
 LOOPBACK = "127.0.0.1"
 NO_SAMPLES = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}', (routes.JSON,))
@@ -140,25 +140,25 @@ class Relay(asyncio.Protocol):
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Run until a signal ends it. Returns the exit code."""
     settings = {"port": str(addressing.PROVIDER_PROXY_PORT), **environment}
-    return gateway_process.run("provider", lambda: serve(settings))
+    return lifecycle.run("provider", lambda: serve(settings))
 
 
 async def serve(environment: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT."""
     config = from_environment(environment)
-    parts = gateway_process.parts(config)
+    parts = lifecycle.parts(config)
     proxy = ProviderProxy(
         parts.services, parts.upstream, parts.provider, parts.limits, config.credentials, config.default_namespace
     )
     loop = asyncio.get_running_loop()
-    own = gateway_process.listener(config.port, LOOPBACK)
+    own = lifecycle.listener(config.port, LOOPBACK)
     servers = [await loop.create_server(lambda: Downstream(proxy), sock=own)]
     if config.listen_fd is not None:
         port = int(environment.get("gateway_port") or addressing.FUNCTION_PORT)
-        inherited = gateway_process.inherited(config.listen_fd)
+        inherited = lifecycle.inherited(config.listen_fd)
         servers.append(await loop.create_server(lambda: Relay(port), sock=inherited))
     log.info("listening on port %d of the loopback", config.port)
-    await gateway_process.serve(proxy, gateway_process.watch(config, proxy), servers)
+    await lifecycle.serve(proxy, lifecycle.watch(config, proxy), servers)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from typing import Any
 
 import httptools
 
-from testbed.platform import gateway_routes as routes
 from testbed.platform.common.http1 import HOP_BY_HOP, nominated, without
-from testbed.platform.gateway_dispatch import Gateway
-from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_routes import Answer
-from testbed.platform.gateway_upstream import WRITE_HIGH_WATER
+from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.http.pool import WRITE_HIGH_WATER
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.dispatch import Gateway
+from testbed.platform.gateway.service.routes import Answer
 
 MAX_HEAD = 1 << 20
 """Bytes of a request's head; Go's net/http has the same limit."""

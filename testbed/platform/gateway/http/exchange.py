@@ -15,15 +15,15 @@ from random import getrandbits
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from testbed.platform import gateway_routes as routes
 from testbed.platform.common.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
-from testbed.platform.gateway_routes import Answer
-from testbed.platform.gateway_upstream import UpstreamConnection
+from testbed.platform.gateway.http.pool import UpstreamConnection
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.routes import Answer
 
 if TYPE_CHECKING:
-    from testbed.platform.gateway_metrics import Counted
-    from testbed.platform.gateway_server import Downstream
-    from testbed.platform.gateway_services import Upstream
+    from testbed.platform.gateway.http.client_connection import Downstream
+    from testbed.platform.gateway.service.functions import Upstream
+    from testbed.platform.gateway.service.metrics import Counted
 
 CLIENT_GONE = 499
 """The code under which an invocation is counted whose client went away."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import httptools
 
 from testbed.platform.common.http1 import BODILESS_STATUS, HOP_BY_HOP, nominated, without
-from testbed.platform.gateway_deadlines import Deadlines
+from testbed.platform.gateway.http.deadlines import Deadlines
 
 WRITE_HIGH_WATER = 512 * 1024
 """Bytes that may wait for a slow reader before the other side is paused."""

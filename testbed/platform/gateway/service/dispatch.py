@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed.model.cluster import ClusterState
-from testbed.platform import gateway_routes as routes
-from testbed.platform.gateway_deadlines import Deadlines
-from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_routes import Kind
-from testbed.platform.gateway_scaling import ScaleFromZero, may_wake
-from testbed.platform.gateway_services import Service, Services, Upstream
-from testbed.platform.gateway_system import System
-from testbed.platform.gateway_tokens import Tokens
+from testbed.platform.gateway.http.deadlines import Deadlines
+from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.functions import Service, Services, Upstream
+from testbed.platform.gateway.service.routes import Kind
+from testbed.platform.gateway.service.system import System
+from testbed.platform.gateway.service.tokens import Tokens
+from testbed.platform.gateway.service.waking import ScaleFromZero, may_wake
 
 if TYPE_CHECKING:
-    from testbed.platform.gateway_server import Downstream
+    from testbed.platform.gateway.http.client_connection import Downstream
 
 SWEEP_S = 1.0
 

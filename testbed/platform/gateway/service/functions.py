@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from testbed.model.cluster import ClusterState, Function, Phase, Route
-from testbed.platform.gateway_metrics import FunctionMetrics
-from testbed.platform.gateway_ui import Row
-from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway.http.pool import Pool
+from testbed.platform.gateway.service.metrics import FunctionMetrics
+from testbed.platform.gateway.service.ui import Row
 
 PoolFactory = Callable[[str], Pool]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.platform.common.prometheus import Histogram
-from testbed.platform.gateway_metrics import FunctionMetrics
+from testbed.platform.gateway.service.metrics import FunctionMetrics
 
 SAVE_S = 1.0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from testbed.model.cluster import Function
 from testbed.platform.common.prometheus import Histogram, family, sample
-from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway.http.pool import Pool
 
 DEFAULT_MIN_REPLICAS = 1
 DEFAULT_TARGET_LOAD = 10

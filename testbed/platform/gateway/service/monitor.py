@@ -8,9 +8,9 @@ from typing import Any
 
 import httptools
 
-from testbed.platform import gateway_routes as routes
 from testbed.platform.common.http1 import response
 from testbed.platform.common.prometheus import CONTENT_TYPE
+from testbed.platform.gateway.service import routes
 
 _CLOSE = b"Connection: close"
 

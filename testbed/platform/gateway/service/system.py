@@ -16,15 +16,14 @@ from collections.abc import Coroutine
 from typing import Any
 
 from testbed.model.errors import PlatformError
-from testbed.platform import gateway_routes as routes
-from testbed.platform import gateway_ui
-from testbed.platform.gateway_deadlines import Deadlines
-from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_metrics import RequestMetrics
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_routes import Answer, Kind
-from testbed.platform.gateway_scaling import ScalingLabels, after_alert, set_replicas
-from testbed.platform.gateway_services import Services, Upstream
+from testbed.platform.gateway.http.deadlines import Deadlines
+from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.service import routes, ui
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.functions import Services, Upstream
+from testbed.platform.gateway.service.metrics import RequestMetrics
+from testbed.platform.gateway.service.routes import Answer, Kind
+from testbed.platform.gateway.service.waking import ScalingLabels, after_alert, set_replicas
 
 MAX_ALERT_BYTES = 1 << 20
 VERSION = {"commit_message": "", "sha": "", "release": "0.1.0"}
@@ -165,7 +164,7 @@ class System:
     def _page(self, target: bytes) -> Answer:
         if target.partition(b"?")[0] != b"/ui/":
             return routes.NOT_FOUND
-        return Answer(200, gateway_ui.page(self._services.rows()), (routes.HTML, b"Cache-Control: no-store"))
+        return Answer(200, ui.page(self._services.rows()), (routes.HTML, b"Cache-Control: no-store"))
 
 
 def _alerts(body: bytes) -> list[tuple[str, str]]:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import PlatformError
-from testbed.platform import gateway_routes as routes
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_routes import Answer
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.routes import Answer
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from testbed.model.cluster import Function
 from testbed.model.errors import PlatformError
-from testbed.platform import gateway_routes as routes
-from testbed.platform.gateway_deadlines import Deadlines
-from testbed.platform.gateway_exchange import Exchange
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_routes import Answer
-from testbed.platform.gateway_services import Service
+from testbed.platform.gateway.http.deadlines import Deadlines
+from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.functions import Service
+from testbed.platform.gateway.service.routes import Answer
 
 TRIES = 20
 TRY_PAUSE_S = 0.1

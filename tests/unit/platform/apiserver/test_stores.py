@@ -18,7 +18,7 @@ from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
 from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 from testbed.platform.datastores import mariadb
-from testbed.platform.gateway_services import Services
+from testbed.platform.gateway.service.functions import Services
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 NODE = "directfaas/node"

@@ -239,14 +239,14 @@ class GatewayProcess:
         apiserver_port: int,
         function_port: int,
         environment: Mapping[str, str] | None = None,
-        module: str = "testbed.platform.gateway",
+        module: str = "testbed.platform.gateway.process",
     ) -> None:
         secrets = folder / "secrets"
         secrets.mkdir(parents=True, exist_ok=True)
         (secrets / "basic-auth-user").write_text(USER)
         (secrets / "basic-auth-password").write_text(PASSWORD + "\n")
         self.port = free_port()
-        self.metrics_port = free_port() if module == "testbed.platform.gateway" else self.port
+        self.metrics_port = free_port() if module == "testbed.platform.gateway.process" else self.port
         self.function_port = function_port
         settings = {
             "port": str(self.port),
@@ -420,14 +420,17 @@ class Rig:
     """An apiserver, a gateway and any number of backends, stopped together."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str] | None = None, module: str = "testbed.platform.gateway"
+        self,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        module: str = "testbed.platform.gateway.process",
     ) -> None:
         self.function_port = free_port()
         self.apiserver = FakeApiserver()
         self.gateway = GatewayProcess(folder, self.apiserver.port, self.function_port, environment, module)
         self._backends: list[Backend] = []
         self._addresses = 0
-        if module == "testbed.platform.gateway":
+        if module == "testbed.platform.gateway.process":
             wait_until(lambda: self.gateway.request("GET", "/function/ghost")[0] == 404)  # 502 before the first state
 
     def address(self) -> str:
@@ -471,7 +474,7 @@ class Rig:
 
 @contextmanager
 def rig(
-    folder: Path, environment: Mapping[str, str] | None = None, module: str = "testbed.platform.gateway"
+    folder: Path, environment: Mapping[str, str] | None = None, module: str = "testbed.platform.gateway.process"
 ) -> Iterator[Rig]:
     one = Rig(folder, environment, module)
     try:

@@ -11,7 +11,7 @@ import pytest
 from gateway_rig import Backend, Rig, echo, rig, wait_until
 
 from testbed.model.cluster import Function, Phase
-from testbed.platform.gateway_scaling import ScalingLabels, after_alert, may_wake
+from testbed.platform.gateway.service.waking import ScalingLabels, after_alert, may_wake
 
 SCALE = "/system/scale-function/"
 

@@ -119,7 +119,7 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
 def _start(folder: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "secret_mount_path": str(folder)}
     return subprocess.run(
-        [sys.executable, "-m", "testbed.platform.gateway"],
+        [sys.executable, "-m", "testbed.platform.gateway.process"],
         env={**environment, **settings},
         capture_output=True,
         text=True,

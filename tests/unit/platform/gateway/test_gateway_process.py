@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from testbed.model.errors import PlatformError
-from testbed.platform import gateway_process
-from testbed.platform.gateway_deadlines import Deadlines
-from testbed.platform.gateway_history import History
-from testbed.platform.gateway_metrics import FunctionMetrics
-from testbed.platform.gateway_system import System
+from testbed.platform.gateway import lifecycle
+from testbed.platform.gateway.http.deadlines import Deadlines
+from testbed.platform.gateway.service.history import History
+from testbed.platform.gateway.service.metrics import FunctionMetrics
+from testbed.platform.gateway.service.system import System
 
 
 def test_a_gateway_that_cannot_follow_any_more_ends_with_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +31,9 @@ def test_a_gateway_that_cannot_follow_any_more_ends_with_the_error(monkeypatch: 
         provider=SimpleNamespace(pool=pool),
     )
     follow: Any = SimpleNamespace(run=run)
-    monkeypatch.setattr(gateway_process, "_tune_collector", lambda: None)
+    monkeypatch.setattr(lifecycle, "_tune_collector", lambda: None)
     with pytest.raises(KeyError, match="nobody knows"):
-        asyncio.run(gateway_process.serve(gateway, follow, []))
+        asyncio.run(lifecycle.serve(gateway, follow, []))
     assert drained == ["drained", "closed"]
 
 

@@ -17,7 +17,7 @@ from testbed.model.cluster import Route
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     environment = {"upstream_timeout": "700ms"}
-    with rig(tmp_path_factory.mktemp("provider"), environment, module="testbed.platform.provider_proxy") as one:
+    with rig(tmp_path_factory.mktemp("provider"), environment, module="testbed.platform.gateway.provider_proxy") as one:
         one.backend("f")
         yield one
 
@@ -116,7 +116,7 @@ def test_metrics_have_faas_providers_names(lab: Rig) -> None:
 def test_an_inherited_listener_leads_to_the_foreign_gateways_port(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     settings = {"TESTBED_LISTEN_FD": str(listener.fileno()), "gateway_port": str(free_port())}
-    with rig(tmp_path, settings, module="testbed.platform.provider_proxy") as one:
+    with rig(tmp_path, settings, module="testbed.platform.gateway.provider_proxy") as one:
         port = int(settings["gateway_port"])
         foreign = socket.create_server(("127.0.0.1", port))
         with socket.create_connection(listener.getsockname(), timeout=20) as client:

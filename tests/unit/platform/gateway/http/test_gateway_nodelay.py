@@ -12,11 +12,11 @@ import socket
 import uvloop
 
 from testbed.model.cluster import ClusterState, Function, Instance, Phase
-from testbed.platform.gateway_dispatch import Gateway, Limits
-from testbed.platform.gateway_provider import Provider
-from testbed.platform.gateway_server import Downstream
-from testbed.platform.gateway_services import Services, Upstream
-from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway.http.client_connection import Downstream
+from testbed.platform.gateway.http.pool import Pool
+from testbed.platform.gateway.service.apiserver_client import Provider
+from testbed.platform.gateway.service.dispatch import Gateway, Limits
+from testbed.platform.gateway.service.functions import Services, Upstream
 
 
 def nodelay(transport: asyncio.BaseTransport) -> bool:

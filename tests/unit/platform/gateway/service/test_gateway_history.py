@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed.platform.gateway_history import History, numbers_of, resume
-from testbed.platform.gateway_metrics import FunctionMetrics
-from testbed.platform.gateway_services import Services
-from testbed.platform.gateway_upstream import Pool
+from testbed.platform.gateway.http.pool import Pool
+from testbed.platform.gateway.service.functions import Services
+from testbed.platform.gateway.service.history import History, numbers_of, resume
+from testbed.platform.gateway.service.metrics import FunctionMetrics
 
 
 def services() -> Services:

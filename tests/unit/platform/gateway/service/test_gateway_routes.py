@@ -10,9 +10,9 @@ import pytest
 from testbed.model.errors import EnvironmentProblem, UsageError
 from testbed.platform.common import http1
 from testbed.platform.common.prometheus import Histogram, family, sample
-from testbed.platform.gateway_config import duration_s, from_environment
-from testbed.platform.gateway_exchange import call_ids, next_call_id
-from testbed.platform.gateway_routes import Kind, full_name, match
+from testbed.platform.gateway.config import duration_s, from_environment
+from testbed.platform.gateway.http.exchange import call_ids, next_call_id
+from testbed.platform.gateway.service.routes import Kind, full_name, match
 
 
 @pytest.mark.parametrize(
