@@ -58,7 +58,7 @@ class PlatformProcesses:
         )  # fmt: skip
         for node in self._config.nodes[1:]:
             self._start(
-                f"agent{node}", "testbed.platform.agent",
+                f"agent{node}", "testbed.platform.agent.process",
                 "--node", str(node), "--apiserver", addressing.APISERVER_URL,
                 "--controller", addressing.CONTROLLER_URL, "--lab-socket", str(self._state / "lab.sock"),
                 "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from testbed.model import datastores, rewrite
 from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import TestbedError
-from testbed.platform import agent_stores
-from testbed.platform.agent_control import Away
-from testbed.platform.agent_launch import NodeServices, group_of, launch_of, note
-from testbed.platform.agent_probe import greets, is_ready, unfinished_connections
-from testbed.platform.agent_process import FunctionProcess
+from testbed.platform.agent import datastores as agent_stores
+from testbed.platform.agent.control_plane import Away
+from testbed.platform.agent.function_process import FunctionProcess
+from testbed.platform.agent.launch import NodeServices, group_of, launch_of, note
+from testbed.platform.agent.probe import greets, is_ready, unfinished_connections
 
 log = logging.getLogger("agent")
 

@@ -2,7 +2,7 @@
 
 It stands for the kubelet. It follows the apiserver's watch, has one keeper (`agent_instance`) for
 each instance of its node, and clears away what an earlier agent left. It decides neither how many
-instances there are nor where. Run as `python -m testbed.platform.agent --node N --apiserver URL
+instances there are nor where. Run as `python -m testbed.platform.agent.process --node N --apiserver URL
 --controller URL --lab-socket PATH --images DIR --logs DIR`; TESTBED_STATE is the lab's state folder and
 TESTBED_LAB its name.
 """
@@ -22,12 +22,12 @@ from testbed.model.cluster import ClusterState, Instance
 from testbed.model.errors import LabError
 from testbed.network.daemon_client import LabClient
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform import agent_stores
-from testbed.platform.agent_control import Away, ControlPlane
-from testbed.platform.agent_instance import InstanceKeeper
-from testbed.platform.agent_launch import NodeServices, Sandboxes, group_of
-from testbed.platform.agent_logs import LogRotation
-from testbed.platform.agent_process import FunctionProcess
+from testbed.platform.agent import datastores
+from testbed.platform.agent.control_plane import Away, ControlPlane
+from testbed.platform.agent.function_process import FunctionProcess
+from testbed.platform.agent.keeper import InstanceKeeper
+from testbed.platform.agent.launch import NodeServices, Sandboxes, group_of
+from testbed.platform.agent.rotation import LogRotation
 
 log = logging.getLogger("agent")
 
@@ -124,7 +124,7 @@ class Agent:
             try:
                 if instance_id in self._services.lab.hosts():
                     self._services.lab.delete_host(instance_id)
-                agent_stores.remove_data(self._services.state_folder, instance_id)
+                datastores.remove_data(self._services.state_folder, instance_id)
             except LabError as error:
                 log.warning("something of %s stays: %s", instance_id, error)
                 continue
@@ -134,7 +134,7 @@ class Agent:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="testbed.platform.agent", description=__doc__)
+    parser = argparse.ArgumentParser(prog="testbed.platform.agent.process", description=__doc__)
     parser.add_argument("--node", type=int, required=True)
     parser.add_argument("--apiserver", required=True, metavar="URL")
     parser.add_argument("--controller", required=True, metavar="URL")

@@ -11,8 +11,8 @@ from typing import Any
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 from testbed.model.errors import LabError
-from testbed.platform.agent import Agent
-from testbed.platform.agent_control import Away
+from testbed.platform.agent.control_plane import Away
+from testbed.platform.agent.process import Agent
 
 
 class World:

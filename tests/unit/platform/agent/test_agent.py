@@ -16,8 +16,9 @@ import pytest
 from agent_rig import Bench, World, until
 
 from testbed.model.cluster import Function, Instance, Phase
-from testbed.platform import agent_instance, agent_process, agent_stores
-from testbed.platform.agent_process import FunctionProcess
+from testbed.platform.agent import datastores, function_process
+from testbed.platform.agent import keeper as agent_instance
+from testbed.platform.agent.function_process import FunctionProcess
 
 URL = "http://gateway.openfaas:8080/function"
 
@@ -29,7 +30,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     (image / "template.yml").write_text("fprocess: sh run.sh")
     (image / "run.sh").write_text("env\nexec sleep 1000\n")
     world = World()
-    monkeypatch.setattr(agent_process, "setns", lambda netns: None)
+    monkeypatch.setattr(function_process, "setns", lambda netns: None)
     monkeypatch.setattr(agent_instance, "is_ready", world.is_ready)
     monkeypatch.setattr(agent_instance, "unfinished_connections", world.unfinished_connections)
     for name in ("FIRST_BACK_OFF_S", "RETRY_S", "PROBE_INTERVAL_S", "LAST_POLL_S"):
@@ -139,8 +140,8 @@ def test_limits_become_the_groups_and_the_group_goes_with_the_instance(bench: Be
 
 def test_secrets_are_there_before_the_process_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted: list[Mapping[str, bytes]] = []
-    monkeypatch.setattr(agent_process, "unshare", lambda kinds: None)
-    monkeypatch.setattr(agent_process, "mount_secrets", mounted.append)
+    monkeypatch.setattr(function_process, "unshare", lambda kinds: None)
+    monkeypatch.setattr(function_process, "mount_secrets", mounted.append)
     one = replace(bench.state.functions["one.t"], secrets=("key",))
     bench.state = replace(bench.state, functions={"one.t": one})
     bench.tell(bench.instance())
@@ -351,9 +352,9 @@ STORE = Instance("mail.t.1", "t", "mail", 2, "10.202.0.9")
 @pytest.fixture
 def owner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The function owns a store, whose process is one that sleeps."""
-    monkeypatch.setattr(agent_process, "unshare", lambda kinds: None)
-    monkeypatch.setattr(agent_process, "mount_hosts", lambda file: bench.world.diary.append(file.read_text()))
-    monkeypatch.setattr(agent_stores, "command_line", lambda store, folder: ("sleep", "1000"))
+    monkeypatch.setattr(function_process, "unshare", lambda kinds: None)
+    monkeypatch.setattr(function_process, "mount_hosts", lambda file: bench.world.diary.append(file.read_text()))
+    monkeypatch.setattr(datastores, "command_line", lambda store, folder: ("sleep", "1000"))
     monkeypatch.setattr(agent_instance, "greets", lambda netns, port, greeting, timeout_s: port == 587)
     mail = Function("t", "mail", 257, "10.96.1.1", "", 1, port=587, store=True)
     one = replace(bench.state.functions["one.t"], stores=("mail",))

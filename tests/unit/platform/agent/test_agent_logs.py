@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed.platform.agent_logs import LogRotation, rotate
+from testbed.platform.agent.rotation import LogRotation, rotate
 
 
 def test_a_log_within_its_limit_is_left_alone(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform import agent_probe, agent_process
-from testbed.platform.agent_control import Away, ControlPlane
-from testbed.platform.agent_process import FunctionProcess, Launch, _belongs_to
+from testbed.platform.agent import function_process, probe
+from testbed.platform.agent.control_plane import Away, ControlPlane
+from testbed.platform.agent.function_process import FunctionProcess, Launch, _belongs_to
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         number = listener.getsockname()[1]
-    monkeypatch.setattr(agent_probe, "FUNCTION_PORT", number)
-    monkeypatch.setattr(agent_probe, "within", lambda netns: contextlib.nullcontext())
+    monkeypatch.setattr(probe, "FUNCTION_PORT", number)
+    monkeypatch.setattr(probe, "within", lambda netns: contextlib.nullcontext())
     yield number
 
 
@@ -63,16 +63,16 @@ def answering(port: int, answer: bytes) -> Iterator[socket.socket]:
 )
 def test_only_status_200_is_ready(port: int, answer: bytes, ready: bool) -> None:
     with answering(port, answer):
-        assert agent_probe.is_ready(0, 10.0) is ready
+        assert probe.is_ready(0, 10.0) is ready
 
 
 def test_nobody_there_is_not_ready(port: int) -> None:
-    assert agent_probe.is_ready(0, 10.0) is False
+    assert probe.is_ready(0, 10.0) is False
 
 
 def test_silence_is_not_ready(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
-        assert agent_probe.is_ready(0, 0.05) is False
+        assert probe.is_ready(0, 0.05) is False
 
 
 def test_a_caller_that_has_said_all_still_waits_for_its_answer(port: int) -> None:
@@ -81,18 +81,18 @@ def test_a_caller_that_has_said_all_still_waits_for_its_answer(port: int) -> Non
         with accepted:
             caller.shutdown(socket.SHUT_WR)
             assert accepted.recv(1) == b""
-            assert agent_probe.unfinished_connections(0, port) == 1
+            assert probe.unfinished_connections(0, port) == 1
         assert caller.recv(1) == b""
         caller.close()
-        assert agent_probe.unfinished_connections(0, port) == 0
+        assert probe.unfinished_connections(0, port) == 0
 
 
 def test_unfinished_connections_are_counted_by_port(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)) as server:
-        assert agent_probe.unfinished_connections(0, port) == 0
+        assert probe.unfinished_connections(0, port) == 0
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
-            assert agent_probe.unfinished_connections(0, port) == 1
-        assert agent_probe.unfinished_connections(0, port) == 0
+            assert probe.unfinished_connections(0, port) == 1
+        assert probe.unfinished_connections(0, port) == 0
 
 
 class Controlled(http.server.ThreadingHTTPServer):
@@ -212,7 +212,7 @@ def test_a_process_is_known_by_its_instance_not_by_its_number(tmp_path: Path) ->
 
 
 def test_a_process_is_found_at_every_moment_of_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_process, "setns", lambda netns: None)
+    monkeypatch.setattr(function_process, "setns", lambda netns: None)
     (tmp_path / "run.sh").write_text("exec env sleep 1000\n")
     file = tmp_path / "one.t.1.pid"
     for _ in range(10):
