@@ -67,7 +67,7 @@ class PlatformProcesses:
         if self._config.scaler != "off":
             dry_run = ("--dry-run",) if self._config.scaler == "dry-run" else ()
             self._start(
-                "scaler", "testbed.platform.scaler",
+                "scaler", "testbed.platform.scaler.process",
                 "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
                 "--preset", self._config.scaler_preset, "--controller", addressing.CONTROLLER_URL,
                 "--log", str(self._state / "logs" / "scaler-decisions.ndjson"), *dry_run,

@@ -1,7 +1,7 @@
 """How a function is to be scaled: KEDA's and HPA's settings as values, and the presets. Pure.
 
 They are read from a function's annotations in `scaling_annotations`. Nothing is decided here: see
-testbed/platform/scaler_keda.py and scaler_hpa.py.
+testbed/platform/scaler/keda.py and scaler_hpa.py.
 """
 
 from __future__ import annotations

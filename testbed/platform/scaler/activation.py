@@ -13,7 +13,7 @@ from typing import Any
 from testbed.model.cluster import Function
 from testbed.model.errors import TestbedError
 from testbed.model.scaling.settings import Settings
-from testbed.platform import scaler_keda
+from testbed.platform.scaler import keda
 
 UNSEEN_S = 2.0
 """So long after a scale request the watch has surely told of it, unless the apiserver is away."""
@@ -39,7 +39,7 @@ def first_replicas(function: Function, settings: Settings | None) -> int:
         raise WillNotScale(f"{function.full_name} is paused; take its annotation autoscaling.keda.sh/paused away")
     if settings.max_replicas == 0:
         raise WillNotScale(f"{function.full_name} has a maxReplicaCount of 0; raise it")
-    return scaler_keda.first_replicas(settings)
+    return keda.first_replicas(settings)
 
 
 class Activator:

@@ -17,11 +17,10 @@ from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.annotations import ScalingError, read
 from testbed.model.scaling.settings import Settings
-from testbed.platform import scaler_hpa as hpa
-from testbed.platform import scaler_keda as keda
-from testbed.platform.scaler_log import Decision, DecisionLog
-from testbed.platform.scaler_meter import Asked, Meter
-from testbed.platform.scaler_metrics import Metric, Reading, metric_of
+from testbed.platform.scaler import hpa, keda
+from testbed.platform.scaler.decisions import Decision, DecisionLog
+from testbed.platform.scaler.meter import Asked, Meter
+from testbed.platform.scaler.metric import Metric, Reading, metric_of
 
 START_PATIENCE_S = 100.0
 """So long a first instance may take to start, as OpenFaaS's gateway waits."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from testbed.model.scaling.settings import Behaviour, Settings
-from testbed.platform.scaler_metrics import Metric
+from testbed.platform.scaler.metric import Metric
 
 Dated = tuple[float, int]
 """(when, in seconds of one clock; a number of instances)."""

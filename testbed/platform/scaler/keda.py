@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testbed.model.scaling.settings import CPU, Settings
-from testbed.platform.scaler_metrics import Metric
+from testbed.platform.scaler.metric import Metric
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from testbed.model.cluster import ClusterState, Function, Route
 from testbed.model.scaling.settings import CPU, Settings
-from testbed.platform.scaler_metrics import Reading, sum_of
-from testbed.platform.scaler_rates import Key, RateWindow, Totals
-from testbed.platform.scaler_sources import NotReadable
+from testbed.platform.scaler.metric import Reading, sum_of
+from testbed.platform.scaler.rates import Key, RateWindow, Totals
+from testbed.platform.scaler.sources import NotReadable
 
 ReadCounters = Callable[[], Awaitable[Mapping[Key, float]]]
 ReadCpu = Callable[[Function], Awaitable[float]]

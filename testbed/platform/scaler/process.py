@@ -1,7 +1,7 @@
 """The scaler: decides how many instances each function has. It stands for KEDA and the HPA.
 
 It follows the apiserver's watch and asks the apiserver for replicas; it starts no instance. Run as
-`python -m testbed.platform.scaler --preset lab`; its REST interface is in docs/architecture.md.
+`python -m testbed.platform.scaler.process --preset lab`; its REST interface is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.settings import PRESETS, Settings
 from testbed.platform.common.watch import Watch
-from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale, first_replicas
-from testbed.platform.scaler_engine import Engine
-from testbed.platform.scaler_log import DecisionLog
-from testbed.platform.scaler_meter import BY_GATEWAY, BY_SWITCHES, Meter
-from testbed.platform.scaler_rest import application
-from testbed.platform.scaler_sources import CpuUsage, GatewayCounters, SwitchCounters
+from testbed.platform.scaler.activation import Activator, UnknownFunction, WillNotScale, first_replicas
+from testbed.platform.scaler.decisions import DecisionLog
+from testbed.platform.scaler.engine import Engine
+from testbed.platform.scaler.meter import BY_GATEWAY, BY_SWITCHES, Meter
+from testbed.platform.scaler.rest import application
+from testbed.platform.scaler.sources import CpuUsage, GatewayCounters, SwitchCounters
 
 CALL_TIMEOUT_S = 5.0
 GATEWAY_METRICS_URL = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}"
@@ -157,7 +157,7 @@ def _end_with(task: asyncio.Task[None]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="testbed.platform.scaler", description=__doc__)
+    parser = argparse.ArgumentParser(prog="testbed.platform.scaler.process", description=__doc__)
     parser.add_argument("--apiserver", default=addressing.APISERVER_URL, metavar="URL")
     parser.add_argument("--controller", default=addressing.CONTROLLER_URL, metavar="URL")
     parser.add_argument("--gateway-metrics", default=GATEWAY_METRICS_URL, metavar="URL")

@@ -14,12 +14,12 @@ from aiohttp import web
 
 from testbed.model.errors import PlatformError, TestbedError, UsageError
 from testbed.platform.common.prometheus import CONTENT_TYPE, family, sample
-from testbed.platform.scaler_activation import UnknownFunction, WillNotScale
-from testbed.platform.scaler_keda import is_active
+from testbed.platform.scaler.activation import UnknownFunction, WillNotScale
+from testbed.platform.scaler.keda import is_active
 
 if TYPE_CHECKING:
-    from testbed.platform.scaler import Scaler
-    from testbed.platform.scaler_engine import Scaled
+    from testbed.platform.scaler.engine import Scaled
+    from testbed.platform.scaler.process import Scaler
 
 _STATUS = {UnknownFunction: 404, WillNotScale: 409, UsageError: 400, PlatformError: 503}
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import PlatformError
-from testbed.platform.scaler_rates import Key
+from testbed.platform.scaler.rates import Key
 
 READ_TIMEOUT_S = 2.0
 GATEWAY = "gateway"

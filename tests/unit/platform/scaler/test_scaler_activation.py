@@ -14,12 +14,12 @@ import pytest
 from testbed.model.cluster import ClusterState, Deployment, Function
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.settings import PRESETS
-from testbed.platform.scaler import Scaler
-from testbed.platform.scaler_activation import Activator, UnknownFunction, WillNotScale
-from testbed.platform.scaler_engine import Engine
-from testbed.platform.scaler_log import DecisionLog
-from testbed.platform.scaler_meter import Meter
-from testbed.platform.scaler_sources import NotReadable
+from testbed.platform.scaler.activation import Activator, UnknownFunction, WillNotScale
+from testbed.platform.scaler.decisions import DecisionLog
+from testbed.platform.scaler.engine import Engine
+from testbed.platform.scaler.meter import Meter
+from testbed.platform.scaler.process import Scaler
+from testbed.platform.scaler.sources import NotReadable
 
 NAME = "f.t"
 

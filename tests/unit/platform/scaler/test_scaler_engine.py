@@ -15,10 +15,10 @@ import pytest
 from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.settings import PRESETS
-from testbed.platform.scaler_engine import Engine
-from testbed.platform.scaler_log import DecisionLog
-from testbed.platform.scaler_meter import Asked, Meter
-from testbed.platform.scaler_metrics import Reading
+from testbed.platform.scaler.decisions import DecisionLog
+from testbed.platform.scaler.engine import Engine
+from testbed.platform.scaler.meter import Asked, Meter
+from testbed.platform.scaler.metric import Reading
 from tests import recompute_scaling
 
 NAME = "f.t"

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from testbed.model.scaling.settings import PRESETS, Behaviour, Fallback, MetricType, Policy, Settings, Trigger
-from testbed.platform import scaler_hpa as hpa
-from testbed.platform import scaler_keda as keda
-from testbed.platform.scaler_metrics import Metric, Reading, metric_of, sum_of
+from testbed.platform.scaler import hpa, keda
+from testbed.platform.scaler.metric import Metric, Reading, metric_of, sum_of
 
 NOW = 1000.0
 KEDA = replace(PRESETS["keda"], triggers=(Trigger("invocations", 10.0),))

@@ -10,10 +10,10 @@ import pytest
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Route
 from testbed.model.scaling.settings import PRESETS, Trigger
-from testbed.platform.scaler_meter import Asked, Meter, parts
-from testbed.platform.scaler_metrics import Reading
-from testbed.platform.scaler_rates import Key, RateWindow, Totals
-from testbed.platform.scaler_sources import NotReadable, direct_calls, invocations
+from testbed.platform.scaler.meter import Asked, Meter, parts
+from testbed.platform.scaler.metric import Reading
+from testbed.platform.scaler.rates import Key, RateWindow, Totals
+from testbed.platform.scaler.sources import NotReadable, direct_calls, invocations
 
 F = ("f.t", "200")
 SETTINGS = replace(PRESETS["lab"], triggers=(Trigger("invocations", 10.0),))

@@ -12,13 +12,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model.cluster import ClusterState, Deployment, Function
 from testbed.model.scaling.settings import PRESETS
-from testbed.platform.scaler import Scaler
-from testbed.platform.scaler_activation import Activator
-from testbed.platform.scaler_engine import Engine
-from testbed.platform.scaler_log import DecisionLog
-from testbed.platform.scaler_meter import Meter
-from testbed.platform.scaler_rest import application
-from testbed.platform.scaler_sources import NotReadable
+from testbed.platform.scaler.activation import Activator
+from testbed.platform.scaler.decisions import DecisionLog
+from testbed.platform.scaler.engine import Engine
+from testbed.platform.scaler.meter import Meter
+from testbed.platform.scaler.process import Scaler
+from testbed.platform.scaler.rest import application
+from testbed.platform.scaler.sources import NotReadable
 
 PREFIX = "autoscaling.keda.sh/"
 Client = TestClient[Any, Any]
