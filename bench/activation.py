@@ -20,7 +20,7 @@ from bench.subject import Context
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 PATIENCE_S = 30.0
 STEPS = (("decided_ns", "sandbox_ns"), ("sandbox_ns", "process_ns"), ("process_ns", "ready_ns"))

@@ -20,7 +20,7 @@ from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 NAMESPACE = "bench"
 SETTLE_S = 0.05

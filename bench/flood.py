@@ -22,7 +22,7 @@ from bench.proxies import cpu_ms
 from bench.subject import CHECKOUT, Context
 from testbed.model.cluster import Application, Route
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 CULPRIT, OTHER = "bench-flood", "bench-other"
 PAUSED = {"autoscaling.keda.sh/paused": "true"}

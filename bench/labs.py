@@ -17,7 +17,7 @@ from testbed.model.errors import LabError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.network.process.namespaces import call_within
-from testbed.platform.bringup import start_lab
+from testbed.platform.client.bringup import start_lab
 
 T = TypeVar("T")
 HEALTH = "/_/health"

@@ -16,7 +16,7 @@ from bench.subject import Context
 from testbed.model import addressing
 from testbed.model.cluster import Instance, Route
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 NAMESPACE = "bench"
 PLAIN_PRIORITY = 300

@@ -14,7 +14,7 @@ from bench import labs
 from bench.subject import CHECKOUT, Context
 from testbed.model.errors import LabError, PlatformError
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 FOLDER = CHECKOUT / "bench" / "profiled"
 RESTART_TIMEOUT_S = 30.0

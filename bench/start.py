@@ -11,8 +11,8 @@ from bench.subject import CHECKOUT, Context
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
-from testbed.platform.bringup import start_lab
-from testbed.platform.client import Platform
+from testbed.platform.client.bringup import start_lab
+from testbed.platform.client.platform import Platform
 
 HOSTS = 20
 FIRST_INDEX = 1000

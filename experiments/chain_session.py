@@ -30,8 +30,8 @@ from testbed.model.cluster import Application, ClusterState
 from testbed.model.errors import LabError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.bringup import start_lab
-from testbed.platform.client import Platform
+from testbed.platform.client.bringup import start_lab
+from testbed.platform.client.platform import Platform
 
 STACK_FILE = Path(__file__).resolve().parents[1] / "functions" / "chain" / "stack.yaml"
 GATEWAY_METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"

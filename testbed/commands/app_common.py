@@ -9,8 +9,8 @@ from click.shell_completion import CompletionItem
 
 from testbed.commands.common import platform_of
 from testbed.network.lab import Lab, running_labs
-from testbed.platform import applications
-from testbed.platform.client import Platform
+from testbed.platform.client import applications
+from testbed.platform.client.platform import Platform
 
 
 def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

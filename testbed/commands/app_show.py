@@ -11,10 +11,11 @@ from testbed.commands.app_common import application_argument, cluster_of
 from testbed.commands.common import json_option, lab_option, print_json
 from testbed.model.cluster import Application
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform import applications, callgraph, callgraph_svg, callgraph_tree
+from testbed.platform import callgraph, callgraph_svg, callgraph_tree
 from testbed.platform.callgraph import CallGraph
-from testbed.platform.client import Platform
-from testbed.platform.provider_client import count_invocations, gateway_metrics
+from testbed.platform.client import applications
+from testbed.platform.client.platform import Platform
+from testbed.platform.client.tenant import count_invocations, gateway_metrics
 
 WIDE = 240
 

@@ -6,7 +6,7 @@ import click
 
 from testbed.commands.common import lab_option, platform_of
 from testbed.network.lab import Lab
-from testbed.platform import application_state, applications
+from testbed.platform.client import applications, seeding
 
 namespaces_option = click.option(
     "--namespace", "-n", "namespaces", multiple=True, help="Only there; repeatable. By default wherever it is deployed."
@@ -32,11 +32,11 @@ def seed(name: str, photographers: int | None, namespaces: tuple[str, ...], lab_
       sudo testbed app seed hello_retail --namespace tenant-a
     """
     application = applications.load(name)
-    script = application_state.seed_script(name, {} if photographers is None else {"photographers": photographers})
+    script = seeding.seed_script(name, {} if photographers is None else {"photographers": photographers})
     lab = Lab.attach(lab_name)
-    found = application_state.owners(application, platform_of(lab).state(), namespaces)
+    found = seeding.owners(application, platform_of(lab).state(), namespaces)
     for namespace in found:
-        application_state.seed(lab.state_folder, namespace, script)
+        seeding.seed(lab.state_folder, namespace, script)
     click.echo(f"{name} is seeded in {', '.join(found)}")
 
 
@@ -53,7 +53,7 @@ def reset(name: str, namespaces: tuple[str, ...], lab_name: str) -> None:
     """
     application = applications.load(name)
     lab = Lab.attach(lab_name)
-    found = application_state.owners(application, platform_of(lab).state(), namespaces)
+    found = seeding.owners(application, platform_of(lab).state(), namespaces)
     for namespace in found:
-        application_state.reset(lab.state_folder, namespace)
+        seeding.reset(lab.state_folder, namespace)
     click.echo(f"the database of {name} is as at first in {', '.join(found)}")

@@ -12,7 +12,7 @@ from testbed.commands.app_show import show
 from testbed.commands.app_state import reset, seed
 from testbed.commands.common import json_option, lab_option, print_json, print_table
 from testbed.model.cluster import Application, ClusterState
-from testbed.platform import applications
+from testbed.platform.client import applications
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,9 +9,10 @@ import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.network.lab import Lab
-from testbed.platform import faults, names
+from testbed.platform import faults
 from testbed.platform.chaos import Chaos, Report, Settings
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
+from testbed.platform.client import lookup
 
 LIST = "list"
 
@@ -50,7 +51,7 @@ def command(
     chaos = Chaos(lab, platform)
     components = lab.client.status()["components"]
     aim = faults.resolve(chosen, target, components, chaos.trunks(), platform.state())
-    called = names.function_named(platform.state(), probe) if probe else None
+    called = lookup.function_named(platform.state(), probe) if probe else None
     duration_s = lasts_s if lasts_s is not None else chosen.lasts_s or 0.0
     if not as_json:
         click.echo(f"{chosen.name} {aim.name}: {chosen.does}")

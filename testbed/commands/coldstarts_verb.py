@@ -9,9 +9,10 @@ from testbed.commands.common import json_option, lab_option, platform_of, print_
 from testbed.model import addressing
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import coldstarts, names
+from testbed.platform import coldstarts
+from testbed.platform.client import lookup
+from testbed.platform.client.lab_http import get
 from testbed.platform.coldstarts import PHASES, ColdStart
-from testbed.platform.lab_http import get
 
 TIMEOUT_S = 5.0
 
@@ -35,9 +36,9 @@ def command(function: str | None, tail: int, lab_name: str, as_json: bool) -> No
         _get(f"{addressing.APISERVER_URL}/coldstarts"), _get(f"{addressing.CONTROLLER_URL}/latency")
     )
     if function:
-        starts = [one for one in starts if one.function == names.full_name(function)]
+        starts = [one for one in starts if one.function == lookup.full_name(function)]
         if not starts:  # one that has gone may still have starts to show
-            names.function_named(platform.state(), function)
+            lookup.function_named(platform.state(), function)
     medians = coldstarts.medians_ms(starts)
     if as_json:
         print_json(

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from testbed.network.lab import DEFAULT_NAME, Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 lab_option = click.option("--name", "lab_name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")

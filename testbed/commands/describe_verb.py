@@ -12,9 +12,9 @@ from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import names
-from testbed.platform.client import Platform
-from testbed.platform.provider_client import invocations
+from testbed.platform.client import lookup
+from testbed.platform.client.platform import Platform
+from testbed.platform.client.tenant import invocations
 
 _STEPS = ("sandbox", "process", "ready")
 """Times of an instance's start that are shown, in ms since it was decided on."""
@@ -36,7 +36,7 @@ def command(function: str, lab_name: str, as_json: bool) -> None:
     """
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
-    name, _, namespace = names.deployed(platform.state(), function).partition(".")
+    name, _, namespace = lookup.deployed(platform.state(), function).partition(".")
     found = description(platform, name, namespace, lab.gateway_url)
     if as_json:
         print_json(found)

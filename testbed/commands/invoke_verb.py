@@ -12,7 +12,7 @@ from testbed.commands.common import lab_option, platform_of
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 UNKNOWN_FUNCTION = "error finding function"
 """How OpenFaaS's gateway begins its answer for a function that it does not find."""
@@ -48,7 +48,7 @@ def command(function: str, data: str | None, query: str, verbose: bool, lab_name
         for name, value in answer.headers.items():
             click.echo(f"{name}: {value}", err=True)
     if answer.status_code == HTTPStatus.NOT_FOUND and answer.text.startswith(UNKNOWN_FUNCTION):
-        raise _unreachable(platform_of(lab).state(), names.full_name(function.partition("/")[0]))
+        raise _unreachable(platform_of(lab).state(), lookup.full_name(function.partition("/")[0]))
     if not answer.ok:
         raise PlatformError(f"{function} answered {answer.status_code}: {answer.text.strip() or '(empty)'}")
     sys.stdout.buffer.write(answer.content)
@@ -58,7 +58,7 @@ def command(function: str, data: str | None, query: str, verbose: bool, lab_name
 
 def _unreachable(state: ClusterState, function: str) -> PlatformError:
     """Why the gateway does not find a function. UsageError when nobody has this name."""
-    names.function_named(state, function)
+    lookup.function_named(state, function)
     return PlatformError(
         f"the gateway knows no way to {function}: on the direct route it reaches ingress functions only; invoke one "
         "that calls it (`testbed app show` draws who does)"

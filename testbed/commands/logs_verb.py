@@ -15,8 +15,8 @@ import click
 from testbed.commands.common import json_option, lab_option, platform_of
 from testbed.model.errors import PlatformError, UsageError
 from testbed.network.lab import Lab
-from testbed.platform import names
-from testbed.platform.client import Platform
+from testbed.platform.client import lookup
+from testbed.platform.client.platform import Platform
 from testbed.platform.common.function_logs import format_time, parse_time
 
 POLL_S = 0.2
@@ -58,7 +58,7 @@ def command(
         query["instance"] = instance
     if follow:
         query["follow"] = "true"
-    name, _, namespace = names.full_name(function).partition(".")
+    name, _, namespace = lookup.full_name(function).partition(".")
     platform = platform_of(lab)
     for message in _messages(platform, name, namespace, query):
         if as_json:
@@ -72,7 +72,7 @@ def _messages(platform: Platform, name: str, namespace: str, query: dict[str, st
     try:
         yield from platform.provider.logs(name, namespace, **query)
     except PlatformError:
-        names.function_named(platform.state(), f"{name}.{namespace}")
+        lookup.function_named(platform.state(), f"{name}.{namespace}")
         raise
 
 

@@ -7,7 +7,7 @@ import click
 from testbed.commands.common import lab_option, platform_of
 from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,9 +27,9 @@ def command(functions: tuple[str, ...], namespace: str | None, lab_name: str) ->
     platform = platform_of(Lab.attach(lab_name))
     state = platform.state()
     if namespace:
-        platform.remove(names.namespace_named(state, namespace))
+        platform.remove(lookup.namespace_named(state, namespace))
         click.echo(f"namespace {namespace} is removed")
-    for name in [names.function_named(state, function) for function in functions]:  # all or none
+    for name in [lookup.function_named(state, function) for function in functions]:  # all or none
         function, _, where = name.partition(".")
         platform.remove_function(function, where)
         click.echo(f"{name} is being removed")

@@ -6,7 +6,7 @@ import click
 
 from testbed.commands.common import lab_option, platform_of
 from testbed.network.lab import Lab
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +21,7 @@ def command(function: str, replicas: int, lab_name: str) -> None:
       sudo testbed scale chain-2.tenant-a 3
     """
     platform = platform_of(Lab.attach(lab_name))
-    name, _, namespace = names.function_named(platform.state(), function).partition(".")
+    name, _, namespace = lookup.function_named(platform.state(), function).partition(".")
     platform.scale(name, namespace, replicas)
     platform.wait_ready()
     click.echo(f"{function} has {replicas} instances")

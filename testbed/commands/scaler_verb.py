@@ -13,7 +13,7 @@ from testbed.commands.common import json_option, lab_option, platform_of, print_
 from testbed.model import addressing
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 POLL_S = 0.5
 TIMEOUT_S = 10.0
@@ -40,21 +40,21 @@ def command(
       sudo testbed scaler --dry-run on
     """
     platform = platform_of(Lab.attach(lab_name))
-    name = names.full_name(function) if function else ""
+    name = lookup.full_name(function) if function else ""
     if dry_run:
         ask("PUT", "/dry-run", json={"dry_run": dry_run == "on"})
         click.echo(f"dry run is {dry_run}")
         return
     if settings:
         if name:
-            names.function_named(platform.state(), name)
+            lookup.function_named(platform.state(), name)
         print_json(ask("GET", "/settings", params={"function": name} if name else {}).json())
         return
     since, first = 0, True
     while True:
         found = ask("GET", "/decisions", params={"since": since, "function": name}).text.splitlines()
         if first and name and not found:  # one that has gone may still have decisions to show
-            names.function_named(platform.state(), name)
+            lookup.function_named(platform.state(), name)
             click.echo(f"the scaler has not decided anything about {name} yet", err=True)
         first = False
         for decision in map(json.loads, found):

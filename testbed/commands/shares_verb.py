@@ -10,7 +10,7 @@ import click
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
-from testbed.platform import names
+from testbed.platform.client import lookup
 from testbed.platform.shares import shares
 
 
@@ -29,11 +29,11 @@ def command(function: str, last_s: float | None, as_json: bool, lab_name: str) -
       sudo testbed shares chain-2.tenant-a --last 60
     """
     lab = Lab.attach(lab_name)
-    name = names.full_name(function)
+    name = lookup.full_name(function)
     since_ns = 0 if last_s is None else time.monotonic_ns() - int(last_s * 1e9)
     found = shares(lab.state_folder / "functions", name, since_ns)
     if not found:
-        names.function_named(platform_of(lab).state(), name)
+        lookup.function_named(platform_of(lab).state(), name)
         when = f" in the last {last_s:g} s" if last_s else ""
         raise UsageError(f"no instance of {name} has served anything{when}; invoke it first")
     if as_json:

@@ -12,7 +12,7 @@ from testbed.commands.common import datapath_option, lab_option
 from testbed.model.errors import LabError
 from testbed.model.scaling.settings import PRESETS
 from testbed.network.lab import Lab, check_machine
-from testbed.platform.bringup import start_lab
+from testbed.platform.client.bringup import start_lab
 
 DEFAULT_PORT = 8080
 

@@ -15,7 +15,7 @@ from typing import Any
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Instance, Phase
 from testbed.model.errors import LabError, UsageError
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 SOURCE_PORT = 40_000
 NEW_CONNECTION = ("--ct-next", "trk,new") * 4
@@ -142,7 +142,7 @@ def _is_address(text: str) -> bool:
 
 
 def _unknown(state: ClusterState, name: str) -> UsageError:
-    hint = names.function_hint(state, name, "`testbed status` lists both")
+    hint = lookup.function_hint(state, name, "`testbed status` lists both")
     return UsageError(f"there is no function, instance or host {name!r}; {hint}")
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from testbed.model import addressing
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.traffic import in_host
 
 NODES = 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.network.lab import Lab
-from testbed.platform.bringup import start_lab
+from testbed.platform.client.bringup import start_lab
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

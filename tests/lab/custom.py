@@ -10,7 +10,7 @@ import yaml
 
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 
 
 def deploy(

@@ -15,7 +15,7 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
 
 TENANTS = {"shown-d": Route.DIRECT, "shown-g": Route.GATEWAY}

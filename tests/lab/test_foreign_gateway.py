@@ -17,8 +17,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.bringup import start_lab
-from testbed.platform.client import Platform
+from testbed.platform.client.bringup import start_lab
+from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host
 

@@ -19,8 +19,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform import application_state
-from testbed.platform.client import Platform
+from testbed.platform.client import seeding
+from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
@@ -78,9 +78,9 @@ def seeded(lab: Lab, platform: Platform) -> Platform:
 
 
 def seed(lab: Lab, photographers: int) -> None:
-    script = application_state.seed_script("hello_retail", {"photographers": photographers})
+    script = seeding.seed_script("hello_retail", {"photographers": photographers})
     for shop in SHOPS:
-        application_state.seed(lab.state_folder, shop, script)
+        seeding.seed(lab.state_folder, shop, script)
 
 
 def by_client(lab: Lab, action: Callable[[], Any]) -> Any:

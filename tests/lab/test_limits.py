@@ -17,7 +17,7 @@ import requests
 from testbed.model import addressing
 from testbed.network.lab import STATE_ROOT, Lab, sweep
 from testbed.network.process.cgroups import Cgroups, hierarchies
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.custom import deploy
 

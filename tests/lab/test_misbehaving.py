@@ -18,7 +18,7 @@ from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Requests
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 

@@ -19,7 +19,7 @@ from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host

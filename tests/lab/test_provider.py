@@ -15,7 +15,7 @@ from testbed.model import addressing
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.conftest import command_line
 from tests.lab.custom import deploy
 

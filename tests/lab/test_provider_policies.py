@@ -18,7 +18,7 @@ from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform import tracing
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.calls import attempts, eventually, sniffed, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame

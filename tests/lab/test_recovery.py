@@ -14,7 +14,7 @@ import requests
 from testbed.model.cluster import Phase, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 

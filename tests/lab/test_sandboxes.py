@@ -19,7 +19,7 @@ from testbed.network.attach import attached_network
 from testbed.network.hosts.sandboxes import PREPARED_PER_NODE
 from testbed.network.lab import Lab
 from testbed.platform import coldstarts
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from tests.lab.custom import deploy
 
 FIRST_INDEX = 5000

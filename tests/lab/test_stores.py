@@ -18,7 +18,7 @@ from testbed.model.cluster import ClusterState, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, reaches

@@ -12,7 +12,7 @@ from testbed.model import addressing
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.network.process.namespaces import call_within
-from testbed.platform.lab_http import get
+from testbed.platform.client.lab_http import get
 
 ANSWER_TIMEOUT_S = 120.0
 

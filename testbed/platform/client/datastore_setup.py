@@ -13,8 +13,8 @@ from pathlib import Path
 from testbed.model import datastores
 from testbed.model.cluster import Application, Function
 from testbed.model.errors import EnvironmentProblem, PlatformError
+from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.datastores import mariadb
-from testbed.platform.provider_client import ProviderClient
 
 _PASSWORD_BYTES = 18
 

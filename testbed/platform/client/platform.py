@@ -18,11 +18,11 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
 from testbed.model.errors import PlatformError, UsageError
 from testbed.model.stack.reader import DEFAULT_TEMPLATES, NODE_ANNOTATION
-from testbed.platform import store_setup
 from testbed.platform.apiserver.scheduler import allowed_nodes
 from testbed.platform.apiserver.validation import GATEWAY_TOKEN
+from testbed.platform.client import datastore_setup
+from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.images import build
-from testbed.platform.provider_client import ProviderClient
 
 CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0
@@ -76,10 +76,10 @@ class Platform:
         by the gateway must present it from now on; where a namespace has one, all its functions can read it.
         """
         nodes = place(application, placement, self.state().nodes)
-        store_setup.check(application)
+        datastore_setup.check(application)
         build.build(application, templates_dir, self.state_folder / "images")
         self.provider.set_route(namespace, route.value)
-        store_setup.prepare(application, namespace, self.state_folder, self.provider, self.state().functions)
+        datastore_setup.prepare(application, namespace, self.state_folder, self.provider, self.state().functions)
         if token is not None:
             self.provider.set_token(namespace, token)
         if GATEWAY_TOKEN in self.provider.secrets(namespace):
@@ -100,7 +100,7 @@ class Platform:
         while True:
             state = self.state()
             if namespace not in state.deployments:
-                store_setup.clear(self.state_folder, namespace)
+                datastore_setup.clear(self.state_folder, namespace)
                 self._await_applied(state.version, deadline)
                 return
             if time.monotonic() > deadline:

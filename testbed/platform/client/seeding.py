@@ -12,7 +12,7 @@ from pathlib import Path
 from testbed.model import datastores
 from testbed.model.cluster import Application, ClusterState
 from testbed.model.errors import UsageError
-from testbed.platform import applications
+from testbed.platform.client import applications
 from testbed.platform.datastores import access
 
 STORE = "mariadb"

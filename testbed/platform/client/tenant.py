@@ -16,7 +16,7 @@ import requests
 from testbed.model import addressing
 from testbed.model.errors import PlatformError, UsageError
 from testbed.platform.apiserver.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
-from testbed.platform.lab_http import get
+from testbed.platform.client.lab_http import get
 
 METRICS_TIMEOUT_S = 5.0
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")

@@ -14,7 +14,7 @@ from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import UsageError
 from testbed.model.stack import reader
-from testbed.platform import application_state
+from testbed.platform.client import seeding
 from testbed.platform.datastores import access
 
 NAME = "hello_retail"
@@ -40,44 +40,44 @@ def photographers(database: MariaDb) -> list[str]:
 
 def test_a_seed_has_as_many_photographers_as_asked_with_ids_of_one_length(database: MariaDb, folder: Path) -> None:
     for asked, first, last in ((1, "1", "1"), (9, "1", "9"), (10, "01", "10"), (1500, "0001", "1500")):
-        application_state.seed(folder, "shop", application_state.seed_script(NAME, {"photographers": asked}))
+        seeding.seed(folder, "shop", seeding.seed_script(NAME, {"photographers": asked}))
         found = photographers(database)
         assert (len(found), found[0], found[-1]) == (asked, first, last)
-    application_state.seed(folder, "shop", application_state.seed_script(NAME, {}))
+    seeding.seed(folder, "shop", seeding.seed_script(NAME, {}))
     assert len(photographers(database)) == 100
 
 
 def test_seeding_again_takes_away_what_was_there(database: MariaDb, folder: Path) -> None:
-    script = application_state.seed_script(NAME, {"photographers": 3})
-    application_state.seed(folder, "shop", script)
+    script = seeding.seed_script(NAME, {"photographers": 3})
+    seeding.seed(folder, "shop", script)
     before = database.contents(tuple(database.tables()))
     database.execute("DELETE FROM photographerRegistry; INSERT INTO storedPhotos VALUES ('1', '{}')")
     database.execute("CREATE TABLE other (x INT)")
-    application_state.seed(folder, "shop", script)
+    seeding.seed(folder, "shop", script)
     assert database.contents(tuple(database.tables())) == before
     assert len(before) == 7
 
 
 def test_reset_leaves_what_the_first_deployment_makes(database: MariaDb, folder: Path) -> None:
-    application_state.seed(folder, "shop", application_state.seed_script(NAME, {}))
-    application_state.reset(folder, "shop")
+    seeding.seed(folder, "shop", seeding.seed_script(NAME, {}))
+    seeding.reset(folder, "shop")
     assert database.tables() == []
     first = datastores.script(folder, "shop", "mariadb")
     first.parent.mkdir(parents=True)
     first.write_text("CREATE TABLE ratings (id INT); INSERT INTO ratings VALUES (5);")
     for _ in range(2):
-        application_state.reset(folder, "shop")
+        seeding.reset(folder, "shop")
         assert database.contents(("ratings",)) == {"ratings": [(5,)]}
 
 
 def test_a_seed_that_does_not_know_a_variable_and_an_application_without_one_are_refused(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     with pytest.raises(UsageError, match=r"^application one has nothing to seed: there is no .*seed\.sql$"):
-        application_state.seed_script("one", {}, tmp_path)
+        seeding.seed_script("one", {}, tmp_path)
     (tmp_path / "one" / "seed.sql").write_text("SELECT 1;")
-    assert application_state.seed_script("one", {}, tmp_path) == "SELECT 1;"
+    assert seeding.seed_script("one", {}, tmp_path) == "SELECT 1;"
     with pytest.raises(UsageError, match=r"^application one has no photographers to seed; leave --photographers out$"):
-        application_state.seed_script("one", {"photographers": 3}, tmp_path)
+        seeding.seed_script("one", {"photographers": 3}, tmp_path)
 
 
 def cluster(**namespaces: tuple[str, ...]) -> ClusterState:
@@ -98,15 +98,15 @@ def test_all_namespaces_that_hold_the_application_and_a_database_are_found() -> 
     state = cluster(
         a=("photo-assign", "mariadb"), b=("photo-assign",), c=("chain-1", "mariadb"), d=("mariadb", "photo-record")
     )
-    assert application_state.owners(application, state) == ["a", "d"]
-    assert application_state.owners(application, state, ("d",)) == ["d"]
+    assert seeding.owners(application, state) == ["a", "d"]
+    assert seeding.owners(application, state, ("d",)) == ["d"]
     with pytest.raises(
         UsageError, match=r"^namespace c does not hold application hello_retail; it is deployed in a, b, d$"
     ):
-        application_state.owners(application, state, ("a", "c"))
+        seeding.owners(application, state, ("a", "c"))
     with pytest.raises(UsageError, match=r"^no namespace holds application hello_retail with a mariadb store; deploy"):
-        application_state.owners(application, cluster(b=("photo-assign",)))
+        seeding.owners(application, cluster(b=("photo-assign",)))
     with pytest.raises(
         UsageError, match=re.escape("namespace a does not hold application hello_retail; deploy it there first")
     ):
-        application_state.owners(application, cluster(), ("a",))
+        seeding.owners(application, cluster(), ("a",))

@@ -19,7 +19,7 @@ import yaml
 from testbed.model import rewrite
 from testbed.model.cluster import ClusterState, Function, Route
 from testbed.model.stack import callees, reader
-from testbed.platform.client import Platform
+from testbed.platform.client.platform import Platform
 from testbed.platform.images import build
 
 CHECKOUT = Path(__file__).resolve().parents[3]

@@ -13,10 +13,10 @@ import pytest
 from testbed.model import datastores
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
 from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
-from testbed.platform import store_setup
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
 from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
+from testbed.platform.client import datastore_setup
 from testbed.platform.datastores import mariadb
 from testbed.platform.gateway.service.functions import Services
 
@@ -197,7 +197,7 @@ def running(name: str, replicas: int = 1) -> dict[str, Function]:
 
 
 def prepare(folder: Path, provider: Any, script: str = "", functions: dict[str, Function] | None = None) -> None:
-    store_setup.prepare(application(script), "t", folder, provider, functions or {})
+    datastore_setup.prepare(application(script), "t", folder, provider, functions or {})
 
 
 def test_deploy_makes_a_password_only_where_there_is_none(tmp_path: Path) -> None:
@@ -234,5 +234,5 @@ def test_a_store_that_was_made_with_another_script_is_not_passed_off_as_this_one
 def test_a_machine_without_the_server_is_told_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mariadb.shutil, "which", lambda name, path: None)
     with pytest.raises(EnvironmentProblem, match=r"does not have; install it with `apt-get install mariadb-server`"):
-        store_setup.check(application())
-    store_setup.check(Application("shop", (FunctionSpec("m", "python", "m", "i", stores=("mail",)),)))
+        datastore_setup.check(application())
+    datastore_setup.check(Application("shop", (FunctionSpec("m", "python", "m", "i", stores=("mail",)),)))

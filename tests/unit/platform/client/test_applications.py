@@ -8,7 +8,7 @@ import pytest
 
 from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec
 from testbed.model.errors import UsageError
-from testbed.platform import applications
+from testbed.platform.client import applications
 
 SHOP = Application("shop", tuple(FunctionSpec(name, "python3-http", name, f"shop/{name}:1.0") for name in ("a", "b")))
 

@@ -17,7 +17,7 @@ from testbed.model.cluster import Application, FunctionSpec, Phase, Route
 from testbed.model.errors import PlatformError, UsageError
 from testbed.platform.apiserver.cluster_state import Store
 from testbed.platform.apiserver.process import Apiserver
-from testbed.platform.client import Platform, call_order, callees_first, place
+from testbed.platform.client.platform import Platform, call_order, callees_first, place
 
 NODES = (1, 2, 3)
 

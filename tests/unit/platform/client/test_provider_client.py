@@ -11,9 +11,9 @@ import pytest
 from testbed.commands import logs_verb, secret_verb
 from testbed.model.cluster import Application, FunctionSpec
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform import client as platform_client
-from testbed.platform.client import Platform
-from testbed.platform.provider_client import ProviderClient, count_invocations
+from testbed.platform.client import platform as platform_client
+from testbed.platform.client.platform import Platform
+from testbed.platform.client.tenant import ProviderClient, count_invocations
 from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from testbed.commands import coldstarts_verb, logs_verb, scaler_verb
 from testbed.model.cluster import ClusterState, Deployment, Function
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform import names
+from testbed.platform.client import lookup
 
 FUNCTIONS = ("chain-1.a", "chain-1.b", "chain-2.a", "photo-request.shop")
 STATE = ClusterState(
@@ -31,19 +31,19 @@ STATE = ClusterState(
 )
 def test_an_unknown_function_is_answered_by_near_ones(asked: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
-        names.function_named(STATE, asked)
-    assert str(refused.value) == f"there is no function {names.full_name(asked)}; {hint}"
+        lookup.function_named(STATE, asked)
+    assert str(refused.value) == f"there is no function {lookup.full_name(asked)}; {hint}"
 
 
 def test_a_function_that_is_there_is_completed() -> None:
     state = ClusterState(functions={"f.openfaas-fn": Function("openfaas-fn", "f", 256, "10.96.1.0", "", 1)})
-    assert names.function_named(state, "f") == names.function_named(state, "f.openfaas-fn") == "f.openfaas-fn"
+    assert lookup.function_named(state, "f") == lookup.function_named(state, "f.openfaas-fn") == "f.openfaas-fn"
 
 
 def test_an_unknown_namespace_is_answered_by_near_ones() -> None:
-    assert names.namespace_named(STATE, "shop") == "shop"
+    assert lookup.namespace_named(STATE, "shop") == "shop"
     with pytest.raises(UsageError, match=r"^there is no namespace tenant-aa; did you mean tenant-a\?$"):
-        names.namespace_named(STATE, "tenant-aa")
+        lookup.namespace_named(STATE, "tenant-aa")
 
 
 class Platform:

@@ -1,0 +1,1 @@
+"""The platform as commands and experiments see it."""
