@@ -15,7 +15,7 @@ from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Sockets, try_requests, try_syns
 from testbed.network.hosts.frames import in_host
 from testbed.network.lab import Lab
-from testbed.platform import matrix
+from testbed.observe import matrix
 from testbed.platform.client import applications
 
 DIFFERS = 1

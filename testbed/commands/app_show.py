@@ -11,8 +11,9 @@ from testbed.commands.app_common import application_argument, cluster_of
 from testbed.commands.common import json_option, lab_option, print_json
 from testbed.model.cluster import Application
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform import callgraph, callgraph_svg, callgraph_tree
-from testbed.platform.callgraph import CallGraph
+from testbed.observe import callgraph
+from testbed.observe.callgraph import CallGraph
+from testbed.observe.drawing import svg, tree
 from testbed.platform.client import applications
 from testbed.platform.client.platform import Platform
 from testbed.platform.client.tenant import count_invocations, gateway_metrics
@@ -45,14 +46,14 @@ def show(application: str, namespace: str | None, svg_file: Path | None, as_json
     if as_json:
         print_json([graph.to_json() for graph in graphs])
     if svg_file:
-        _write(svg_file, callgraph_svg.draw(graphs))
+        _write(svg_file, svg.draw(graphs))
     if as_json or svg_file:
         return
     console = Console(width=WIDE)  # the terminal folds what is too long; rich would cut it
     for graph in graphs:
-        console.print(callgraph_tree.tree(graph))
+        console.print(tree.tree(graph))
         console.print()
-    console.print(callgraph_tree.KEY, style="dim")
+    console.print(tree.KEY, style="dim")
 
 
 def graphs_of(application: Application, platform: Platform | None, namespace: str | None) -> list[CallGraph]:

@@ -9,10 +9,10 @@ from testbed.commands.common import json_option, lab_option, platform_of, print_
 from testbed.model import addressing
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
-from testbed.platform import coldstarts
+from testbed.observe import coldstarts
+from testbed.observe.coldstarts import PHASES, ColdStart
 from testbed.platform.client import lookup
 from testbed.platform.client.lab_http import get
-from testbed.platform.coldstarts import PHASES, ColdStart
 
 TIMEOUT_S = 5.0
 

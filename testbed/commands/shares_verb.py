@@ -10,8 +10,8 @@ import click
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.model.errors import UsageError
 from testbed.network.lab import Lab
+from testbed.observe.shares import shares
 from testbed.platform.client import lookup
-from testbed.platform.shares import shares
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,7 +15,7 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Attempt, Outcome, Result
-from testbed.platform.callgraph import GATEWAY
+from testbed.observe.callgraph import GATEWAY
 
 _THROUGH = (b"200", b"401")
 """Statuses of the gateway that mean a function could call: 401 asks for a token, which every function of the

@@ -17,7 +17,7 @@ from testbed.model.cluster import ClusterState, Route
 from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform import tracing
+from testbed.observe import trace as tracing
 from testbed.platform.client.platform import Platform
 from tests.lab.calls import attempts, eventually, sniffed, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT, command_line

@@ -18,7 +18,7 @@ from testbed.model.errors import LabError
 from testbed.network.attach import attached_network
 from testbed.network.hosts.sandboxes import PREPARED_PER_NODE
 from testbed.network.lab import Lab
-from testbed.platform import coldstarts
+from testbed.observe import coldstarts
 from testbed.platform.client.platform import Platform
 from tests.lab.custom import deploy
 

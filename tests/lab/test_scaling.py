@@ -18,8 +18,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, Phase, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
+from testbed.observe.shares import Share, shares
 from testbed.platform.client.platform import Platform
-from testbed.platform.shares import Share, shares
 from tests import recompute_scaling
 from tests.lab.conftest import CHECKOUT
 from tests.lab.load import Load, at_rates

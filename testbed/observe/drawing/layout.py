@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from testbed.platform.callgraph_order import Link, Slot, place, sort_layers
+from testbed.observe.drawing.order import Link, Slot, place, sort_layers
 
 BEND_PX = 56.0
 TAIL_PX, HEAD_PX = 8.0, 18.0

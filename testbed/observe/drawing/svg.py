@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from testbed.model.cluster import Route
-from testbed.platform.callgraph import CallGraph, Edge, Vertex
-from testbed.platform.callgraph_layout import Layout, Pair, Point, Rectangle, Size, Wire, arrange
+from testbed.observe.callgraph import CallGraph, Edge, Vertex
+from testbed.observe.drawing.layout import Layout, Pair, Point, Rectangle, Size, Wire, arrange
 
 FONT = "'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif"
 NAME_PX, TEXT_PX, HEAD_PX = 12.5, 10.5, 15.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 from rich.tree import Tree
 
-from testbed.platform.callgraph import CallGraph, Edge, Vertex
-from testbed.platform.callgraph_svg import grouped, heading
+from testbed.observe.callgraph import CallGraph, Edge, Vertex
+from testbed.observe.drawing.svg import grouped, heading
 
 KEY = "▶ ingress   ● internal   ▤ store   → call, and its connections as the switches counted   ⇢ call by the gateway"
 

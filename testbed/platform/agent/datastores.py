@@ -17,7 +17,7 @@ from testbed.model.errors import LabError
 from testbed.model.rewrite import CalleeMissing
 from testbed.network.process.mounts import HOSTS_FILE
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 
 class StoreNotReady(CalleeMissing):
@@ -32,7 +32,7 @@ def is_store(instance_id: str) -> bool:
 def command_line(function: Function, state_folder: Path) -> tuple[str, ...]:
     """How a store's process is started."""
     data = datastores.folder(state_folder, function.namespace, function.name)
-    module = f"testbed.platform.store_{function.name}"
+    module = f"testbed.platform.datastores.{function.name}"
     line = (sys.executable, "-m", module, "--data", str(data), "--port", str(function.port))
     script = datastores.script(state_folder, function.namespace, function.name)
     return (*line, "--script", str(script)) if script.is_file() else line

@@ -14,7 +14,7 @@ from testbed.model.cluster import Application, ClusterState
 from testbed.model.errors import UsageError
 from testbed.model.stack import reader
 
-FOLDER = Path(__file__).resolve().parents[2] / "functions"
+FOLDER = Path(__file__).resolve().parents[3] / "functions"
 
 
 def names(folder: Path = FOLDER) -> list[str]:

@@ -9,8 +9,10 @@ from xml.etree import ElementTree as Xml
 from rich.console import Console
 
 from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
-from testbed.platform import callgraph, callgraph_svg, callgraph_tree
-from testbed.platform.callgraph import CallGraph, Edge, Vertex
+from testbed.observe import callgraph
+from testbed.observe.callgraph import CallGraph, Edge, Vertex
+from testbed.observe.drawing import svg as callgraph_svg
+from testbed.observe.drawing import tree
 
 SHOP = Application(
     "shop",
@@ -139,7 +141,7 @@ def test_a_function_that_lacks_instances_is_marked() -> None:
 def test_the_tree_describes_each_function_once() -> None:
     graph = callgraph.deployed(SHOP, state(Route.DIRECT), "t", COUNTED, {"front.t": 9})
     console = Console(file=io.StringIO(), width=200)
-    console.print(callgraph_tree.tree(graph))
+    console.print(tree.tree(graph))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.rstrip() for line in lines] == [
         "shop in namespace t, direct route",

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.platform.callgraph_layout import Layout, Pair, Rectangle, Size, arrange, layers
-from testbed.platform.callgraph_order import Slot, crossings, sort_layers
+from testbed.observe.drawing.layout import Layout, Pair, Rectangle, Size, arrange, layers
+from testbed.observe.drawing.order import Slot, crossings, sort_layers
 
 NEARLY = 1e-6
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.platform.coldstarts import cold_starts, medians_ms
+from testbed.observe.coldstarts import cold_starts, medians_ms
 
 MS = 1_000_000
 KEPT = {

@@ -10,8 +10,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
 from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Attempt, Outcome, Result
-from testbed.platform import matrix
-from testbed.platform.matrix import Matrix, Plan
+from testbed.observe import matrix
+from testbed.observe.matrix import Matrix, Plan
 
 SHOP = Application(
     "shop",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed.platform.shares import Share, shares
+from testbed.observe.shares import Share, shares
 
 
 def record(started_ns: int, ended_ns: int) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_rig import Bench, World, until
 
 from testbed.model.cluster import Function, Instance, Phase
 from testbed.platform.agent import datastores, function_process
 from testbed.platform.agent import keeper as agent_instance
 from testbed.platform.agent.function_process import FunctionProcess
+from tests.unit.platform.agent.agent_rig import Bench, World, until
 
 URL = "http://gateway.openfaas:8080/function"
 

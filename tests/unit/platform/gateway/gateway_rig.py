@@ -27,7 +27,7 @@ from aiohttp import web
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 TEMPLATE = CHECKOUT / "functions" / "templates" / "python3-http"
 USER, PASSWORD = "admin", "secret"
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}

@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_rig import CHECKOUT, FakeApiserver, FunctionProcess, GatewayProcess, free_port, wait_until
 
 from testbed.model.cluster import Deployment, Route
+from tests.unit.platform.gateway.gateway_rig import (
+    CHECKOUT,
+    FakeApiserver,
+    FunctionProcess,
+    GatewayProcess,
+    free_port,
+    wait_until,
+)
 
 HANDLER = CHECKOUT / "functions" / "chain" / "chain"
 

@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from gateway_rig import Backend, Rig, echo, rig, wait_until
 
 from testbed.model.cluster import Function, Phase
 from testbed.platform.gateway.service.waking import ScalingLabels, after_alert, may_wake
+from tests.unit.platform.gateway.gateway_rig import Backend, Rig, echo, rig, wait_until
 
 SCALE = "/system/scale-function/"
 

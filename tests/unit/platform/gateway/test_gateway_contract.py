@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from gateway_rig import BASIC, Rig, rig
+
+from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, rig
 
 Body = str | Callable[[Any], bool]
 """A pattern that the whole body matches, or a judgement of the body read as JSON."""

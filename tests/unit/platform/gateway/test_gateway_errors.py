@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from gateway_rig import GatewayProcess, Rig, canned, free_port, read_head, rig, wait_until
 
 from testbed.model.cluster import Route
+from tests.unit.platform.gateway.gateway_rig import GatewayProcess, Rig, canned, free_port, read_head, rig, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
-from gateway_rig import CHECKOUT, FakeApiserver, GatewayProcess, Rig, free_port, read_all, read_head, request, rig
+
+from tests.unit.platform.gateway.gateway_rig import (
+    CHECKOUT,
+    FakeApiserver,
+    GatewayProcess,
+    Rig,
+    free_port,
+    read_all,
+    read_head,
+    request,
+    rig,
+)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_rig import BASIC, Rig, free_port, read_all, rig
 
 from testbed.model.cluster import Route
+from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, free_port, read_all, rig
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from gateway_rig import Rig, read_all, read_head, rig
+
+from tests.unit.platform.gateway.gateway_rig import Rig, read_all, read_head, rig
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from gateway_rig import Rig, read_head, rig, wait_until
-from http_fuzz import mutants
+
+from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
+from tests.unit.platform.gateway.http_fuzz import mutants
 
 MIB = 1 << 20
 FUZZ_REQUESTS = int(os.environ.get("TESTBED_FUZZ_REQUESTS", "10000"))

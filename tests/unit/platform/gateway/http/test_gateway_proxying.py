@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_rig import BASIC, Rig, canned, read_head, rig
+
+from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, canned, read_head, rig
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gateway_rig import Rig, read_head, rig, wait_until
+
+from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
 
 MIB = 1 << 20
 

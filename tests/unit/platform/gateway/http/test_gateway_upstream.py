@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from gateway_rig import Rig, read_head, rig, wait_until
 
 from testbed.model.cluster import Phase
+from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from gateway_rig import BASIC, Rig, rig, wait_until
 
 from testbed.model.cluster import Deployment, Route
+from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, rig, wait_until
 
 
 @pytest.fixture(scope="module")
