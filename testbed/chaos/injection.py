@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 import requests
 
+from testbed.chaos.faults import Fault, Target, TargetKind
+from testbed.chaos.load import Flood, Requests
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase
 from testbed.model.errors import LabError, TestbedError, UsageError
 from testbed.network.daemon_client import LabClient
-from testbed.platform.chaos_load import Flood, Requests
 from testbed.platform.client.lab_http import get
 from testbed.platform.client.platform import Platform
-from testbed.platform.faults import Fault, Target, TargetKind
 
 POLL_S = 0.02
 RECOVERY_S = 60.0

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from testbed.chaos import faults
+from testbed.chaos.injection import Chaos, Report, Settings
+from testbed.chaos.load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
 from testbed.network.lab import Lab
-from testbed.platform import faults
-from testbed.platform.chaos import Chaos, Report, Settings
-from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.platform.client import lookup
 
 LIST = "list"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from testbed.chaos.load import PROBE_PAUSE_S, Requests
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.chaos_load import PROBE_PAUSE_S, Requests
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host

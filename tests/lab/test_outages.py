@@ -13,12 +13,12 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from testbed.chaos.load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.model import addressing
 from testbed.model.cluster import Application, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.chaos_load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.platform.client.platform import Platform
 from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT

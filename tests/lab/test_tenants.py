@@ -14,11 +14,11 @@ from dataclasses import replace
 import pytest
 import requests
 
+from testbed.chaos.load import PROBE_PAUSE_S, Flood, Requests
 from testbed.model import addressing
 from testbed.model.cluster import Application, ClusterState, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
-from testbed.platform.chaos_load import PROBE_PAUSE_S, Flood, Requests
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame

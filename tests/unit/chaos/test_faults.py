@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.chaos.faults import FAULTS, Target, TargetKind, expectations, must_hold, named, resolve
+from testbed.chaos.injection import callee_vips
 from testbed.model.cluster import ClusterState, Function, Instance, Phase
 from testbed.model.errors import UsageError
-from testbed.platform.chaos import callee_vips
-from testbed.platform.faults import FAULTS, Target, TargetKind, expectations, must_hold, named, resolve
 
 COMPONENTS = ("controller", "agent2", "s2", "s2-ovsdb")
 TRUNKS = ((1, 2), (2, 3))

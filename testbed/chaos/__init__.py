@@ -1,0 +1,1 @@
+"""Faults, and load under faults."""
