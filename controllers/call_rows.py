@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from controllers import balance
 from controllers import pipeline as p
 from controllers.intents import Call, Endpoint, Port, Workload
-from controllers.policies import Rules
+from controllers.policy.rules import Rules
 from controllers.rows import (
     Action,
     Bucket,

@@ -18,7 +18,7 @@ from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings
 from controllers.holding import Holding
 from controllers.pipeline import Category
-from controllers.policies import Book
+from controllers.policy.rules import Book
 from controllers.switches import Batch, Fleet, Stage
 from testbed.model import addressing
 

@@ -9,7 +9,7 @@ from controllers import pipeline as p
 from controllers.counters import Readings
 from controllers.explain import Names
 from controllers.intents import Call, IntentIndex
-from controllers.policies import EVERY, OWN_PROBE, Kind, Policy, PolicyIndex
+from controllers.policy.rules import EVERY, OWN_PROBE, Kind, Policy, PolicyIndex
 from controllers.rows import OutputPort
 
 _COUNTED = {Kind.ALLOW: p.Category.ALLOW, Kind.DENY: p.Category.DENY, Kind.MIRROR: p.Category.PACKETS}

@@ -12,11 +12,11 @@ from typing import Any
 from controllers import sdn
 from controllers.conductor import POLICIES_S, Conductor
 from controllers.northbound import json_response, names_of
-from controllers.policies import Book, NameTaken, Policy, PolicyError, added
+from controllers.policy.file import PolicyStore
+from controllers.policy.rules import Book, NameTaken, Policy, PolicyError, added
 from controllers.policy_report import report
-from controllers.policy_store import PolicyStore
 
-LOG = logging.getLogger("controllers.policies")
+LOG = logging.getLogger("controllers.policy.rules")
 
 UNCONFIRMED = f"taken; the switches have not confirmed it within {POLICIES_S:.0f} s"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from controllers import pipeline as p
 from controllers.generator import Delta, Generator, delivery
 from controllers.intents import Endpoint
-from controllers.policies import Book
+from controllers.policy.rules import Book
 from controllers.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile
 from controllers.rows import PortMap, Row, RowKey, Tables
 

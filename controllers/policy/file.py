@@ -7,9 +7,9 @@ import logging
 import os
 from pathlib import Path
 
-from controllers.policies import Book, Policy, PolicyError, parse
+from controllers.policy.rules import Book, Policy, PolicyError, parse
 
-LOG = logging.getLogger("controllers.policies")
+LOG = logging.getLogger("controllers.policy.rules")
 
 
 class PolicyStore:

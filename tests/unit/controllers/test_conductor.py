@@ -18,7 +18,7 @@ from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings, counters
 from controllers.explain import Names
 from controllers.metrics import exposition
-from controllers.policies import added
+from controllers.policy.rules import added
 from controllers.reconcile import Flush, apply
 from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
 from controllers.switches import Batch

@@ -16,9 +16,9 @@ from simulator import Network, Outcome, tcp
 from controllers import pipeline as p
 from controllers.explain import Names, sentence
 from controllers.generator import Generator
-from controllers.policies import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
+from controllers.policy.file import PolicyStore
+from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
 from controllers.policy_report import report
-from controllers.policy_store import PolicyStore
 from controllers.reconcile import Flush, PutRow
 from controllers.rows import Tables, UseMeter
 from controllers.switches import Fleet
