@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.outcome import Outcome
 from bench.subject import Context
-from controllers.generator import Generator
+from controllers.desired.generator import Generator
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 

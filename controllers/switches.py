@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controllers import pipeline as p
-from controllers.generator import Delta, Generator, delivery
+from controllers.desired.generator import Delta, Generator, delivery
 from controllers.intents import Endpoint
 from controllers.policy.rules import Book
 from controllers.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
-from controllers import balance
 from controllers import pipeline as p
+from controllers.desired import balance
 from controllers.intents import Call, Endpoint, Port, Workload
 from controllers.policy.rules import Rules
 from controllers.rows import (

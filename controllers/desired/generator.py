@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from controllers import pipeline as p
-from controllers.call_rows import ETH_IPV4, IP_TCP, call_row, hold_row, policy_rows, punt_meter, service
+from controllers.desired.calls import ETH_IPV4, IP_TCP, call_row, hold_row, policy_rows, punt_meter, service
 from controllers.intents import Call, IntentIndex, Port, Touched
 from controllers.policy.rules import OWN_PROBE, Book, PolicyIndex, Rules
 from controllers.rows import (

@@ -9,7 +9,7 @@ import pytest
 from clusters import small
 
 from controllers import pipeline as p
-from controllers.generator import Generator
+from controllers.desired.generator import Generator
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "pipeline.md").read_text()
 DUMPED = re.compile(r"^cookie=(0x[0-9a-f]+), table=(\d+), priority=(\d+)", re.MULTILINE)

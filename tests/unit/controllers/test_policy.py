@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from simulator import Network, Packet, arp, retransmitted, tcp
 
 from controllers import pipeline as p
-from controllers.generator import Generator
+from controllers.desired.generator import Generator
 from controllers.rows import UseMeter
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase, Role, Route

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers import pipeline as p
-from controllers.generator import Generator
+from controllers.desired.generator import Generator
 from controllers.reconcile import (
     Change,
     DeleteGroup,

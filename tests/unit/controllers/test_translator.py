@@ -13,7 +13,7 @@ from frames import syn
 
 from controllers import holding, sdn, translator
 from controllers import pipeline as p
-from controllers.generator import Generator
+from controllers.desired.generator import Generator
 from controllers.hold import Punt as Punted
 from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from controllers.rows import (

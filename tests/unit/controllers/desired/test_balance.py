@@ -12,10 +12,11 @@ import pytest
 from clusters import function, instance, state
 from dummy_ovs import Connection, add_bridge, vswitchd
 
-from controllers import balance, translator
+from controllers import translator
 from controllers.counters import Readings, counters
+from controllers.desired import balance
+from controllers.desired.generator import Generator
 from controllers.explain import Names
-from controllers.generator import Generator
 from controllers.reconcile import PutGroup
 from controllers.rows import Group
 from testbed.model.cluster import Deployment, Route

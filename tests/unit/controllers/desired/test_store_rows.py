@@ -10,8 +10,8 @@ from clusters import function, instance, put, snapshot, state, store
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.call_rows import service
-from controllers.generator import Generator
+from controllers.desired.calls import service
+from controllers.desired.generator import Generator
 from controllers.hold import Reset
 from controllers.holding import Holding
 from controllers.intents import IntentIndex, intents

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from simulator import Network, Outcome, tcp
 
 from controllers import pipeline as p
+from controllers.desired.generator import Generator
 from controllers.explain import Names, sentence
-from controllers.generator import Generator
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
 from controllers.policy_report import report

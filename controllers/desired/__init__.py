@@ -1,0 +1,1 @@
+"""Cluster state to rows."""
