@@ -16,7 +16,7 @@ from typing import Any
 from controllers import sdn
 from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings
-from controllers.holding import Holding
+from controllers.hold.effects import Holding
 from controllers.pipeline import Category
 from controllers.policy.rules import Book
 from controllers.switches import Batch, Fleet, Stage

@@ -17,12 +17,12 @@ import requests
 from controllers import pipeline as p
 from controllers import sdn
 from controllers.channel import Channel
-from controllers.hold import ACCEPTED, Activate, Effect, Holds, Punt, Release, Reset, Standing
+from controllers.hold.machine import ACCEPTED, Activate, Effect, Holds, Punt, Release, Reset, Standing
 from controllers.reconcile import Change, DeleteGroup, PutGroup
 from controllers.rows import OutputPort, PacketOut, Resubmit, SetField
 from controllers.switches import Fleet
 
-LOG = logging.getLogger("controllers.holding")
+LOG = logging.getLogger("controllers.hold.effects")
 
 TICK_S = 0.1
 SCALER_TIMEOUT_S = 3.0

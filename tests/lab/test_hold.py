@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from controllers.desired.calls import PUNTS_AT_ONCE, PUNTS_PER_S
-from controllers.hold import EXPIRY_S
+from controllers.hold.machine import EXPIRY_S
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import reader

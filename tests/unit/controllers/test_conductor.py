@@ -13,10 +13,11 @@ from frames import syn
 
 from controllers import conductor as c
 from controllers import pipeline as p
-from controllers import sdn, segments, translator
+from controllers import sdn, translator
 from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings, counters
 from controllers.explain import Names
+from controllers.hold import segments
 from controllers.metrics import exposition
 from controllers.policy.rules import added
 from controllers.reconcile import Flush, apply

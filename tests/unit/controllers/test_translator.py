@@ -11,10 +11,11 @@ from clusters import put, small
 from dummy_ovs import Connection, add_bridge, vswitchd
 from frames import syn
 
-from controllers import holding, sdn, translator
 from controllers import pipeline as p
+from controllers import sdn, translator
 from controllers.desired.generator import Generator
-from controllers.hold import Punt as Punted
+from controllers.hold import effects
+from controllers.hold.machine import Punt as Punted
 from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from controllers.rows import (
     Foreign,
@@ -241,5 +242,5 @@ def test_a_punt_is_the_whole_packet_and_says_who_calls_whom(
     port = switch.ports()["n2p12"]
     identity = (SetField("reg1", 257), SetField("reg4", p.HELD), Resubmit(table.number))
     message = switch.punt_of(translator.packet_out(switch.datapath, PacketOut(sent, port, identity)))
-    punt = holding.read(2, message.cookie, message.match, message.data)
+    punt = effects.read(2, message.cookie, message.match, message.data)
     assert punt == Punted(2, port, caller=257, callee=258, frame=sent, counted=not held)

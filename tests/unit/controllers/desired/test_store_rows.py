@@ -12,8 +12,8 @@ from controllers import pipeline as p
 from controllers import sdn
 from controllers.desired.calls import service
 from controllers.desired.generator import Generator
-from controllers.hold import Reset
-from controllers.holding import Holding
+from controllers.hold.effects import Holding
+from controllers.hold.machine import Reset
 from controllers.intents import IntentIndex, intents
 from controllers.switches import Fleet
 from testbed.model import addressing

@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from controllers import hold, segments
 from controllers import pipeline as p
-from controllers.hold import Activate, Effect, Holds, Punt, Release, Reset, Standing
+from controllers.hold import machine, segments
+from controllers.hold.machine import Activate, Effect, Holds, Punt, Release, Reset, Standing
 from testbed.model import addressing
 
 CLOSED, OPEN, GONE = Standing.CLOSED, Standing.OPEN, Standing.GONE
@@ -105,8 +105,8 @@ def test_a_call_that_waits_too_long_is_reset() -> None:
     holds.punted(punt(1), CLOSED, 0.0)
     holds.punted(punt(2), CLOSED, 5.0)
     holds.punted(punt(1), CLOSED, 9.0)  # sending again does not prolong it
-    assert resets(holds.tick(hold.EXPIRY_S - 0.1)) == []
-    (reset,) = resets(holds.tick(hold.EXPIRY_S))
+    assert resets(holds.tick(machine.EXPIRY_S - 0.1)) == []
+    (reset,) = resets(holds.tick(machine.EXPIRY_S))
     assert reset.frame == segments.reset(punt(1).frame)
     assert (holds.now(CALLEE), holds.counts[CALLEE].expired) == (1, 1)
 
@@ -117,13 +117,13 @@ def test_a_refusal_resets_what_is_held_and_for_a_while_what_comes() -> None:
     holds.punted(punt(2), CLOSED, 0.0)
     assert len(resets(holds.answered(CALLEE, 409, 0.1))) == 2
     assert len(resets(holds.punted(punt(3), CLOSED, 0.2))) == 1
-    assert holds.punted(punt(4), CLOSED, 0.1 + hold.REFUSED_S) == [Activate(CALLEE)]
+    assert holds.punted(punt(4), CLOSED, 0.1 + machine.REFUSED_S) == [Activate(CALLEE)]
     assert (holds.counts[CALLEE].reset, holds.now(CALLEE)) == (3, 1)
 
 
 @pytest.mark.parametrize(
     ("status", "after_s"),
-    [(None, hold.RETRY_S), (500, hold.RETRY_S), (404, hold.RETRY_S), (202, hold.ASK_AGAIN_S)],
+    [(None, machine.RETRY_S), (500, machine.RETRY_S), (404, machine.RETRY_S), (202, machine.ASK_AGAIN_S)],
 )
 def test_the_scaler_is_asked_again_while_calls_are_held(status: int | None, after_s: float) -> None:
     holds = Holds()
@@ -148,7 +148,7 @@ def test_a_function_that_returned_to_zero_is_asked_for_again() -> None:
 
 def test_the_call_for_which_there_is_no_place_is_dropped_and_leaves_no_trace() -> None:
     holds = Holds()
-    for sport in range(hold.HELD_PER_FUNCTION):
+    for sport in range(machine.HELD_PER_FUNCTION):
         holds.punted(punt(sport), CLOSED, 0.0)
     assert holds.punted(punt(1000), CLOSED, 0.0) == []
     assert holds.punted(punt(1000, callee=258), CLOSED, 0.0) == [Activate(258)]
@@ -257,7 +257,7 @@ class AnyOrder(RuleBasedStateMachine):
         for callee, counts in self.holds.counts.items():
             now = self.holds.now(callee)
             assert counts.held == now + counts.released + counts.reset + counts.expired
-            assert now <= hold.HELD_PER_FUNCTION
+            assert now <= machine.HELD_PER_FUNCTION
 
     @invariant()
     def no_call_is_counted_twice(self) -> None:
@@ -269,11 +269,11 @@ class AnyOrder(RuleBasedStateMachine):
         held = {callee for callee in self.holds.counts if self.holds.now(callee)} - set(self.asked)
         if held:
             later = deepcopy(self.holds)
-            asked = {e.callee for e in later.tick(self.now_s + hold.ASK_AGAIN_S) if isinstance(e, Activate)}
+            asked = {e.callee for e in later.tick(self.now_s + machine.ASK_AGAIN_S) if isinstance(e, Activate)}
             assert {callee for callee in held if later.now(callee)} <= asked
 
     def teardown(self) -> None:
-        self.perform(self.holds.tick(self.now_s + hold.EXPIRY_S + 1))
+        self.perform(self.holds.tick(self.now_s + machine.EXPIRY_S + 1))
         assert not self.holds.busy
 
 

@@ -9,7 +9,7 @@ from frames import frame, syn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers import segments
+from controllers.hold import segments
 from testbed.model import addressing
 from testbed.model.checksum import internet_checksum
 

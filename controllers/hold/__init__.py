@@ -1,0 +1,1 @@
+"""Calls to functions without an instance."""
