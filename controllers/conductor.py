@@ -14,12 +14,12 @@ from time import perf_counter
 from typing import Any
 
 from controllers import sdn
-from controllers.channel import Channel, NoAnswer
 from controllers.counters import Readings
 from controllers.hold.effects import Holding
 from controllers.pipeline import Category
 from controllers.policy.rules import Book
-from controllers.switches import Batch, Fleet, Stage
+from controllers.switch.channel import Channel, NoAnswer
+from controllers.switch.fleet import Batch, Fleet, Stage
 from testbed.model import addressing
 
 LOG = logging.getLogger("controllers.conductor")

@@ -13,7 +13,7 @@ from typing import Any
 from controllers import pipeline as p
 from controllers.explain import Names
 from controllers.rows import Group
-from controllers.translator import Entry
+from controllers.switch.translator import Entry
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from controllers import sdn
-from controllers.channel import Channel
 from controllers.conductor import Conductor, Connected, Disconnected, PortsChanged, Watched
 from controllers.northbound import Northbound
 from controllers.policy.file import PolicyStore
 from controllers.policy_routes import Policies, PolicyRoutes
+from controllers.switch.channel import Channel
 from controllers.watch import Watch
 
 _events = sdn.ofp_event

@@ -12,12 +12,12 @@ from typing import Any
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.channel import NoAnswer
 from controllers.conductor import Conductor
 from controllers.counters import counters
 from controllers.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
 from controllers.metrics import exposition
-from controllers.translator import Entry
+from controllers.switch.channel import NoAnswer
+from controllers.switch.translator import Entry
 
 DIGEST_AGE_S = 1.0
 """GET /version reads the switches' tables at most this often, for it is polled; ?digest=now always does."""

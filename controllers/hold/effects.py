@@ -16,11 +16,11 @@ import requests
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.channel import Channel
 from controllers.hold.machine import ACCEPTED, Activate, Effect, Holds, Punt, Release, Reset, Standing
-from controllers.reconcile import Change, DeleteGroup, PutGroup
 from controllers.rows import OutputPort, PacketOut, Resubmit, SetField
-from controllers.switches import Fleet
+from controllers.switch.channel import Channel
+from controllers.switch.fleet import Fleet
+from controllers.switch.reconcile import Change, DeleteGroup, PutGroup
 
 LOG = logging.getLogger("controllers.hold.effects")
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controllers import sdn, translator
+from controllers import sdn
 from controllers.pipeline import Category
-from controllers.reconcile import Change, Flush
 from controllers.rows import Group, Meter, PacketOut, PortMap, Tables
-from controllers.switches import Batch
+from controllers.switch import translator
+from controllers.switch.fleet import Batch
+from controllers.switch.reconcile import Change, Flush
 
-LOG = logging.getLogger("controllers.channel")
+LOG = logging.getLogger("controllers.switch.channel")
 
 ANSWER_TIMEOUT_S = 5.0
 

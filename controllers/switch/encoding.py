@@ -13,7 +13,6 @@ from typing import Any
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, Flush, PutGroup, PutMeter, PutRow
 from controllers.rows import (
     Action,
     Bucket,
@@ -35,6 +34,7 @@ from controllers.rows import (
     ToGroup,
     UseMeter,
 )
+from controllers.switch.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, Flush, PutGroup, PutMeter, PutRow
 
 _ofp, _parser = sdn.ofproto, sdn.parser
 

@@ -15,8 +15,8 @@ from controllers import pipeline as p
 from controllers.desired.generator import Delta, Generator, delivery
 from controllers.intents import Endpoint
 from controllers.policy.rules import Book
-from controllers.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile
 from controllers.rows import PortMap, Row, RowKey, Tables
+from controllers.switch.reconcile import Change, Flush, PutGroup, PutRow, apply, changes, flushes, reconcile
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controllers import encoding, sdn
 from controllers import pipeline as p
-from controllers.reconcile import Change, DeleteMeter, Flush, PutMeter
+from controllers import sdn
 from controllers.rows import (
     Action,
     Bucket,
@@ -37,6 +36,8 @@ from controllers.rows import (
     ToGroup,
     UseMeter,
 )
+from controllers.switch import encoding
+from controllers.switch.reconcile import Change, DeleteMeter, Flush, PutMeter
 
 _ofp, _parser = sdn.ofproto, sdn.parser
 

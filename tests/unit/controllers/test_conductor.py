@@ -13,16 +13,17 @@ from frames import syn
 
 from controllers import conductor as c
 from controllers import pipeline as p
-from controllers import sdn, translator
-from controllers.channel import Channel, NoAnswer
+from controllers import sdn
 from controllers.counters import Readings, counters
 from controllers.explain import Names
 from controllers.hold import segments
 from controllers.metrics import exposition
 from controllers.policy.rules import added
-from controllers.reconcile import Flush, apply
 from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
-from controllers.switches import Batch
+from controllers.switch import translator
+from controllers.switch.channel import Channel, NoAnswer
+from controllers.switch.fleet import Batch
+from controllers.switch.reconcile import Flush, apply
 from controllers.watch import Watch
 from testbed.model import addressing
 from testbed.model.cluster import Phase

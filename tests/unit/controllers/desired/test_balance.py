@@ -12,13 +12,13 @@ import pytest
 from clusters import function, instance, state
 from dummy_ovs import Connection, add_bridge, vswitchd
 
-from controllers import translator
 from controllers.counters import Readings, counters
 from controllers.desired import balance
 from controllers.desired.generator import Generator
 from controllers.explain import Names
-from controllers.reconcile import PutGroup
 from controllers.rows import Group
+from controllers.switch import translator
+from controllers.switch.reconcile import PutGroup
 from testbed.model.cluster import Deployment, Route
 
 MOST = 16

@@ -15,7 +15,7 @@ from controllers.desired.generator import Generator
 from controllers.hold.effects import Holding
 from controllers.hold.machine import Reset
 from controllers.intents import IntentIndex, intents
-from controllers.switches import Fleet
+from controllers.switch.fleet import Fleet
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Phase, Route
 from tests.unit.controllers.frames import syn

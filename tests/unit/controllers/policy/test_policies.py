@@ -19,9 +19,9 @@ from controllers.explain import Names, sentence
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
 from controllers.policy_report import report
-from controllers.reconcile import Flush, PutRow
 from controllers.rows import Tables, UseMeter
-from controllers.switches import Fleet
+from controllers.switch.fleet import Fleet
+from controllers.switch.reconcile import Flush, PutRow
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState
 

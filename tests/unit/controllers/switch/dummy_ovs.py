@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controllers import sdn, translator
+from controllers import sdn
+from controllers.switch import translator
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _ofp, _parser = sdn.ofproto, sdn.parser

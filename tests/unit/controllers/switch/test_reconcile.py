@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
-from controllers.reconcile import (
+from controllers.rows import Row, Tables, ToGroup, match
+from controllers.switch.fleet import Fleet, Stage
+from controllers.switch.reconcile import (
     Change,
     DeleteGroup,
     DeleteMeter,
@@ -22,8 +24,6 @@ from controllers.reconcile import (
     apply,
     reconcile,
 )
-from controllers.rows import Row, Tables, ToGroup, match
-from controllers.switches import Fleet, Stage
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase
 

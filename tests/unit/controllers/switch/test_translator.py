@@ -12,11 +12,10 @@ from dummy_ovs import Connection, add_bridge, vswitchd
 from frames import syn
 
 from controllers import pipeline as p
-from controllers import sdn, translator
+from controllers import sdn
 from controllers.desired.generator import Generator
 from controllers.hold import effects
 from controllers.hold.machine import Punt as Punted
-from controllers.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from controllers.rows import (
     Foreign,
     Goto,
@@ -32,7 +31,9 @@ from controllers.rows import (
     UseMeter,
     match,
 )
-from controllers.switches import Switch
+from controllers.switch import translator
+from controllers.switch.fleet import Switch
+from controllers.switch.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from testbed.model import addressing
 from testbed.model.cluster import Phase
 

@@ -1,0 +1,1 @@
+"""What one switch holds and is sent."""
