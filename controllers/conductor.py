@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any
 
 from controllers import sdn
-from controllers.counters import Readings
 from controllers.hold.effects import Holding
+from controllers.northbound.counters import Readings
 from controllers.pipeline import Category
 from controllers.policy.rules import Book
 from controllers.switch.channel import Channel, NoAnswer

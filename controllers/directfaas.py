@@ -10,9 +10,9 @@ from typing import Any
 
 from controllers import sdn
 from controllers.conductor import Conductor, Connected, Disconnected, PortsChanged, Watched
-from controllers.northbound import Northbound
+from controllers.northbound.policies import Policies, PolicyRoutes
+from controllers.northbound.read import Northbound
 from controllers.policy.file import PolicyStore
-from controllers.policy_routes import Policies, PolicyRoutes
 from controllers.switch.channel import Channel
 from controllers.watch import Watch
 

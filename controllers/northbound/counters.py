@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controllers import pipeline as p
-from controllers.explain import Names
+from controllers.northbound.explain import Names
 from controllers.rows import Group
 from controllers.switch.translator import Entry
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from controllers import sdn
 from controllers.conductor import POLICIES_S, Conductor
-from controllers.northbound import json_response, names_of
+from controllers.northbound.policy_report import report
+from controllers.northbound.read import json_response, names_of
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import Book, NameTaken, Policy, PolicyError, added
-from controllers.policy_report import report
 
 LOG = logging.getLogger("controllers.policy.rules")
 

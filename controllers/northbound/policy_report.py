@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controllers import pipeline as p
-from controllers.counters import Readings
-from controllers.explain import Names
 from controllers.intents import Call, IntentIndex
+from controllers.northbound.counters import Readings
+from controllers.northbound.explain import Names
 from controllers.policy.rules import EVERY, OWN_PROBE, Kind, Policy, PolicyIndex
 from controllers.rows import OutputPort
 

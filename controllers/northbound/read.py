@@ -13,9 +13,9 @@ from typing import Any
 from controllers import pipeline as p
 from controllers import sdn
 from controllers.conductor import Conductor
-from controllers.counters import counters
-from controllers.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
-from controllers.metrics import exposition
+from controllers.northbound.counters import counters
+from controllers.northbound.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
+from controllers.northbound.metrics import exposition
 from controllers.switch.channel import NoAnswer
 from controllers.switch.translator import Entry
 

@@ -14,10 +14,10 @@ from frames import syn
 from controllers import conductor as c
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.counters import Readings, counters
-from controllers.explain import Names
 from controllers.hold import segments
-from controllers.metrics import exposition
+from controllers.northbound.counters import Readings, counters
+from controllers.northbound.explain import Names
+from controllers.northbound.metrics import exposition
 from controllers.policy.rules import added
 from controllers.rows import OutputPort, PacketOut, Resubmit, Row, SetField, Tables, match
 from controllers.switch import translator

@@ -12,10 +12,10 @@ import pytest
 from clusters import function, instance, state
 from dummy_ovs import Connection, add_bridge, vswitchd
 
-from controllers.counters import Readings, counters
 from controllers.desired import balance
 from controllers.desired.generator import Generator
-from controllers.explain import Names
+from controllers.northbound.counters import Readings, counters
+from controllers.northbound.explain import Names
 from controllers.rows import Group
 from controllers.switch import translator
 from controllers.switch.reconcile import PutGroup

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
-from controllers.explain import Names, actions_text, group_text, match_text, sentence
 from controllers.intents import intents
+from controllers.northbound.explain import Names, actions_text, group_text, match_text, sentence
 from controllers.rows import Tables
 from testbed.model.cluster import ClusterState
 

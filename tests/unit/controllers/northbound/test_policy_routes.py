@@ -11,8 +11,8 @@ import pytest
 from clusters import small, snapshot
 
 from controllers.conductor import Conductor, NewPolicies
+from controllers.northbound.policies import UNCONFIRMED, Policies, PolicyRoutes
 from controllers.policy.file import PolicyStore
-from controllers.policy_routes import UNCONFIRMED, Policies, PolicyRoutes
 
 DENY = {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"}
 

@@ -15,10 +15,10 @@ from simulator import Network, Outcome, tcp
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
-from controllers.explain import Names, sentence
+from controllers.northbound.explain import Names, sentence
+from controllers.northbound.policy_report import report
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
-from controllers.policy_report import report
 from controllers.rows import Tables, UseMeter
 from controllers.switch.fleet import Fleet
 from controllers.switch.reconcile import Flush, PutRow
