@@ -15,7 +15,7 @@ import requests
 from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
 from bench.subject import Context
-from experiments.statistics import bootstrap
+from experiments.analysis.statistics import bootstrap
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.errors import LabError

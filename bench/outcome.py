@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.budgets import budget, verdict
-from experiments.statistics import bootstrap
+from experiments.analysis.statistics import bootstrap
 
 KEPT_VALUES = 500
 """A longer series keeps its quantiles and as many values, evenly spaced in time."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
 from bench.subject import Context
-from experiments.statistics import bootstrap
+from experiments.analysis.statistics import bootstrap
 from testbed.model import addressing
 from testbed.network.lab import Lab
 

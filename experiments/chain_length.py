@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from experiments import chain_oracle, chain_plan, chain_results, wire
+from experiments import chain_oracle, chain_plan, chain_results
+from experiments.analysis import wire
 from experiments.base import Experiment, Options, Outcome, Profile
 from experiments.chain_plan import ARMS, Cell, ChainConfig, Phase
 from experiments.chain_session import ChainSession, Pair, cpu_hogs, open_session

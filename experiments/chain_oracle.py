@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments import wire
+from experiments.analysis import wire
+from experiments.analysis.wire import Connection, Expected, Upstream
 from experiments.chain_plan import ARMS, Arm, Cell, Phase
-from experiments.wire import Connection, Expected, Upstream
 from testbed.measure import fidelity
 from testbed.measure.fidelity import Finding
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from experiments.analysis.wire import Connection, Upstream
 from experiments.base import Options, Profile
 from experiments.load.plan import PlannedRequest
-from experiments.wire import Connection, Upstream
 from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.errors import UsageError

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import breakdown, chain_oracle, chain_plan, statistics
-from experiments.breakdown import HopTimes, Parts, Setting
+from experiments import chain_oracle, chain_plan
+from experiments.analysis import breakdown, statistics
+from experiments.analysis.breakdown import HopTimes, Parts, Setting
+from experiments.analysis.statistics import Comparison, Equivalence, Interval, Slope
+from experiments.analysis.wire import Connection, Expected, Trunks, Upstream, WireModel
 from experiments.chain_oracle import Seen
 from experiments.chain_plan import CONTROL_ARM, DIRECT_ARM, GATEWAY_ARM, Arm, Cell, ChainConfig, Phase
 from experiments.load.plan import LoadCounts
-from experiments.statistics import Comparison, Equivalence, Interval, Slope
-from experiments.wire import Connection, Expected, Trunks, Upstream, WireModel
 from testbed.measure import calibration, fidelity
 from testbed.measure.calibration import TrunkTimes
 from testbed.measure.cpu import CpuSample, CpuShares, CpuTimes, shares

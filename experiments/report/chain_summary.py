@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from experiments.breakdown import mean_hop_ms
+from experiments.analysis.breakdown import mean_hop_ms
+from experiments.analysis.wire import Connection
 from experiments.chain_plan import DIRECT_ARM, GATEWAY_ARM, ChainConfig, delay_meaning
 from experiments.chain_results import Analysis, CellResult, Control, PhaseResult
-from experiments.wire import Connection
 from testbed.measure.fidelity import IDLE_GATE, Verdict
 
 PAPER_SAVED_MS = 24.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from experiments.breakdown import INFERENCE
+from experiments.analysis.breakdown import INFERENCE
 from experiments.chain_plan import ChainConfig, delay_meaning
 
 FOLDER = Path(__file__).parent

@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from experiments import chain_plan, wire
+from experiments import chain_plan
+from experiments.analysis import wire
+from experiments.analysis.wire import Connection, Trunks, Upstream, WireModel
 from experiments.base import Options
 from experiments.chain_plan import ARMS
 from experiments.chain_results import probe_window
 from experiments.load.plan import LoadCounts, Result
 from experiments.rawdata import RawWriter
 from experiments.rundir import COMPLETE, RunFolder, write_json
-from experiments.wire import Connection, Trunks, Upstream, WireModel
 from testbed.model.cluster import Route
 
 TRUNKS = ((1, 2), (1, 3), (2, 3))

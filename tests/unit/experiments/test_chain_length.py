@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from experiments import chain_length, chain_plan, chain_results
+from experiments.analysis.wire import Connection
 from experiments.base import Options
 from experiments.chain_plan import Phase
 from experiments.progress import Steps
 from experiments.rawdata import RawWriter
-from experiments.wire import Connection
 from testbed.measure.cpu import CpuSample, CpuTimes
 
 PHASE = Phase("node2", "pooled", 0.5)

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from experiments import base, chain_plan, chain_results
+from experiments.analysis.statistics import Equivalence
 from experiments.base import Options
 from experiments.chain_length import EXPERIMENT
 from experiments.report import chain_summary, terminal
-from experiments.statistics import Equivalence
 from testbed.measure.fidelity import Verdict
 from testbed.model.errors import InvalidResult
 from tests.unit.experiments.synthetic import Effects, summary_of, write_run

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.statistics import Equivalence, Interval, compare, equivalence, holm, quantile_ignoring_nan, slope
+from experiments.analysis.statistics import (
+    Equivalence,
+    Interval,
+    compare,
+    equivalence,
+    holm,
+    quantile_ignoring_nan,
+    slope,
+)
 
 
 def blocks(rng, centre_ms, count=20, size=5, *, noise_ms=0.3, mood=None):

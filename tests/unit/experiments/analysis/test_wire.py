@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.wire import (
+from experiments.analysis.wire import (
     Connection,
     Trunks,
     Upstream,
