@@ -57,17 +57,19 @@ class Context:
 SUBJECTS: Mapping[str, Subject] = {
     subject.name: subject
     for subject in (
-        Subject("generator", "bench.generator", "the flow generator as the cluster grows", (45, 2)),
-        Subject("start", "bench.start", "until a lab is ready", (30, 6)),
-        Subject("sandboxes", "bench.sandboxes", "one more sandbox in a running lab", (45, 6)),
-        Subject("changes", "bench.changes", "from an event to every switch's barrier", (35, 8)),
-        Subject("pipeline", "bench.pipeline", "the pipeline against plain forwarding", (25, 8)),
-        Subject("activation", "bench.activation", "from no instance to the first answer", (120, 12)),
-        Subject("flood", "bench.flood", "another tenant under a flood of packets for the controller", (50, 12)),
-        Subject("streams", "bench.streams", "a large upload and idle connections", (60, 6)),
-        Subject("gateway", "bench.gateway", "the gateway beside HAProxy", (280, 8)),
-        Subject("experiment", "bench.experiment", "`experiment` with no argument", (360, 60), extra=True),
-        Subject("lab-kernel", "bench.lab_kernel", "the lab kernel", (120, 120), extra=True),
+        Subject("generator", "bench.subjects.generator", "the flow generator as the cluster grows", (45, 2)),
+        Subject("start", "bench.subjects.start", "until a lab is ready", (30, 6)),
+        Subject("sandboxes", "bench.subjects.sandboxes", "one more sandbox in a running lab", (45, 6)),
+        Subject("changes", "bench.subjects.changes", "from an event to every switch's barrier", (35, 8)),
+        Subject("pipeline", "bench.subjects.pipeline", "the pipeline against plain forwarding", (25, 8)),
+        Subject("activation", "bench.subjects.activation", "from no instance to the first answer", (120, 12)),
+        Subject(
+            "flood", "bench.subjects.flood", "another tenant under a flood of packets for the controller", (50, 12)
+        ),
+        Subject("streams", "bench.subjects.streams", "a large upload and idle connections", (60, 6)),
+        Subject("gateway", "bench.subjects.gateway", "the gateway beside HAProxy", (280, 8)),
+        Subject("experiment", "bench.subjects.experiment", "`experiment` with no argument", (360, 60), extra=True),
+        Subject("lab-kernel", "bench.subjects.lab_kernel", "the lab kernel", (120, 120), extra=True),
     )
 }
 

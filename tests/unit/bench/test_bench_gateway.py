@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from bench.client import Client, OpenLoop, Target, Timed
-from bench.gateway import Cell, Round, judge, stall_pct
 from bench.servers import Echo
+from bench.subjects.gateway import Cell, Round, judge, stall_pct
 
 CELL = Cell("hot", 200, True, "pooled", 2, 3)
 

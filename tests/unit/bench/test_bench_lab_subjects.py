@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench import activation, flood, sandboxes
-from bench.activation import ColdCall
-from bench.flood import Window
 from bench.outcome import Outcome
+from bench.subjects import activation, flood, sandboxes
+from bench.subjects.activation import ColdCall
+from bench.subjects.flood import Window
 
 MS = 1_000_000
 TIMINGS = {"decided_ns": 10 * MS, "sandbox_ns": 22 * MS, "process_ns": 25 * MS, "ready_ns": 300 * MS}

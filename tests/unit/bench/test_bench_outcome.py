@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.budgets import BUDGETS, Verdict, verdict
-from bench.generator import exponent
 from bench.outcome import Outcome, ratio_of_medians, summary
 from bench.subject import SUBJECTS, chosen
+from bench.subjects.generator import exponent
 from testbed.model.errors import UsageError
 
 
