@@ -1,6 +1,6 @@
 """Opens connections to one address as fast as a rate allows and gives each up at once: a flood of first packets.
 
-`python -m bench.flooder ADDRESS RATE_PER_S SECONDS`, in the host that is to be the culprit. Prints how many it
+`python -m bench.rigs.flooder ADDRESS RATE_PER_S SECONDS`, in the host that is to be the culprit. Prints how many it
 tried. It needs no privilege: any function could do this.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import labs
+from bench.rigs import labs
 from bench.subject import CHECKOUT, Context
 from testbed.model.errors import LabError, PlatformError
 from testbed.network.lab import Lab

@@ -20,9 +20,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import profiling
-from bench.client import Client, Target
-from bench.servers import FUNCTION_IP, SECURED_TOKEN
+from bench.rigs import profiling
+from bench.rigs.client import Client, Target
+from bench.rigs.servers import FUNCTION_IP, SECURED_TOKEN
 from bench.subject import CHECKOUT
 from testbed.model.errors import EnvironmentProblem, LabError
 
@@ -126,7 +126,7 @@ def rig(upstream: str, *, extras: bool = False, profile_folder: Path | None = No
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=scratch())))
         parts = _Rigging(stack, folder, free_port(), free_port(), upstream)
-        serve = [sys.executable, "-m", "bench.servers"]
+        serve = [sys.executable, "-m", "bench.rigs.servers"]
         spawn(stack, [*serve, "function", str(parts.function_port)], folder / "function.log")
         spawn(stack, [*serve, "state", str(parts.state_port)], folder / "state.log")
         profile = profile_folder / f"gateway.gateway-{upstream}.prof" if profile_folder else None

@@ -1,4 +1,4 @@
-"""The servers behind the gateway in its subjects: `python -m bench.servers function|state PORT`.
+"""The servers behind the gateway in its subjects: `python -m bench.rigs.servers function|state PORT`.
 
 The function echoes a body; below /sink it only counts it. The state is the stub of an apiserver.
 """

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import requests
 
-from bench import labs, profiling
 from bench.outcome import Outcome, median_of
+from bench.rigs import labs, profiling
 from bench.subject import Context
 from testbed.model import addressing
 from testbed.model.cluster import Route

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import requests
 
-from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
+from bench.rigs import labs, profiling
 from bench.subject import Context
 from experiments.analysis.statistics import bootstrap
 from testbed.model import addressing

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from bench.outcome import Outcome, median_of
-from bench.proxies import scratch
+from bench.rigs.proxies import scratch
 from bench.subject import CHECKOUT, Context
 from testbed.model.errors import LabError
 

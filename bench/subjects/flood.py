@@ -16,9 +16,9 @@ from statistics import median
 
 import numpy as np
 
-from bench import labs, profiling
 from bench.outcome import Outcome, ratio_of_medians
-from bench.proxies import cpu_ms
+from bench.rigs import labs, profiling
+from bench.rigs.proxies import cpu_ms
 from bench.subject import CHECKOUT, Context
 from testbed.model.cluster import Application, Route
 from testbed.network.lab import Lab
@@ -93,7 +93,7 @@ class Scene:
         return window
 
     def _flood(self, duration_s: float) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "bench.flooder", self._flooded_vip, str(RATE_PER_S), str(duration_s)]
+        argv = [sys.executable, "-m", "bench.rigs.flooder", self._flooded_vip, str(RATE_PER_S), str(duration_s)]
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
         return self._lab.popen(self._flooder, argv, stdout=subprocess.PIPE, text=True, env=environment)
 

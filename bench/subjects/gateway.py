@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from bench.client import LARGE, Client, OpenLoop, Timed
 from bench.outcome import Estimate, Outcome, ratio_of_medians, summary
-from bench.proxies import Rig, rig
+from bench.rigs.client import LARGE, Client, OpenLoop, Timed
+from bench.rigs.proxies import Rig, rig
 from bench.subject import Context
 from experiments.load.schedule import Arrivals, schedule
 

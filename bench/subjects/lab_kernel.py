@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from bench.outcome import Outcome
-from bench.proxies import scratch
+from bench.rigs.proxies import scratch
 from bench.subject import CHECKOUT, Context
 from testbed.model.errors import LabError
 

@@ -10,8 +10,8 @@ import random
 import subprocess
 from statistics import median
 
-from bench import labs
 from bench.outcome import Estimate, Outcome, ratio_of_medians
+from bench.rigs import labs
 from bench.subject import Context
 from testbed.model import addressing
 from testbed.model.cluster import Instance, Route

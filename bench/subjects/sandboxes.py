@@ -13,8 +13,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import labs, profiling
 from bench.outcome import Estimate, Outcome, median_of
+from bench.rigs import labs, profiling
 from bench.subject import Context
 from experiments.analysis.statistics import bootstrap
 from testbed.model import addressing

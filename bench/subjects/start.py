@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from bench import profiling
 from bench.outcome import Outcome, median_of
+from bench.rigs import profiling
 from bench.subject import CHECKOUT, Context
 from testbed.model import addressing
 from testbed.model.cluster import Route

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from bench.client import Client, Target, connect
 from bench.outcome import Outcome
-from bench.proxies import Rig, anonymous_mb, rig
+from bench.rigs.client import Client, Target, connect
+from bench.rigs.proxies import Rig, anonymous_mb, rig
 from bench.subject import Context
 from testbed.model.errors import EnvironmentProblem
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.client import Client, OpenLoop, Target, Timed
-from bench.servers import Echo
+from bench.rigs.client import Client, OpenLoop, Target, Timed
+from bench.rigs.servers import Echo
 from bench.subjects.gateway import Cell, Round, judge, stall_pct
 
 CELL = Cell("hot", 200, True, "pooled", 2, 3)

@@ -1,0 +1,1 @@
+"""What subjects measure with."""
