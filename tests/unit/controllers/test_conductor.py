@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from clusters import delete, put, small, snapshot
-from frames import syn
 
 from controllers import conductor as c
 from controllers import pipeline as p
@@ -27,6 +25,8 @@ from controllers.switch.reconcile import Flush, apply
 from controllers.watch import Watch
 from testbed.model import addressing
 from testbed.model.cluster import Phase
+from tests.unit.controllers.clusters import delete, put, small, snapshot
+from tests.unit.controllers.frames import syn
 
 
 @dataclass

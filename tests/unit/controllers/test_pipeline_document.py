@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from clusters import small
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
+from tests.unit.controllers.clusters import small
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "pipeline.md").read_text()
 DUMPED = re.compile(r"^cookie=(0x[0-9a-f]+), table=(\d+), priority=(\d+)", re.MULTILINE)

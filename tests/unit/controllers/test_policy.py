@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from clusters import HOSTS, clusters, delete, put, small
 from hypothesis import given, settings
-from simulator import Network, Packet, arp, retransmitted, tcp
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
 from controllers.rows import UseMeter
+from controllers.simulator import Network, Packet, arp, retransmitted, tcp
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase, Role, Route
+from tests.unit.controllers.clusters import HOSTS, clusters, delete, put, small
 
 
 def network(state: ClusterState) -> Network:

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import function, instance, state
-from dummy_ovs import Connection, add_bridge, vswitchd
 
 from controllers.desired import balance
 from controllers.desired.generator import Generator
@@ -20,6 +18,8 @@ from controllers.rows import Group
 from controllers.switch import translator
 from controllers.switch.reconcile import PutGroup
 from testbed.model.cluster import Deployment, Route
+from tests.unit.controllers.clusters import function, instance, state
+from tests.unit.controllers.switch.dummy_ovs import Connection, add_bridge, vswitchd
 
 MOST = 16
 UNEVEN = 0.06

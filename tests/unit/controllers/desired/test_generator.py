@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clusters import clusters, delete, put, small, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from controllers.intents import intents
 from controllers.northbound.explain import Names, actions_text, group_text, match_text, sentence
 from controllers.rows import Tables
 from testbed.model.cluster import ClusterState
+from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clusters import function, instance, put, snapshot, state, store
 
 from controllers import pipeline as p
 from controllers import sdn
@@ -18,6 +17,7 @@ from controllers.intents import IntentIndex, intents
 from controllers.switch.fleet import Fleet
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Phase, Route
+from tests.unit.controllers.clusters import function, instance, put, snapshot, state, store
 from tests.unit.controllers.frames import syn
 
 PORT = 3306

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from copy import deepcopy
 
 import pytest
-from frames import frame, syn
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,6 +14,7 @@ from controllers import pipeline as p
 from controllers.hold import machine, segments
 from controllers.hold.machine import Activate, Effect, Holds, Punt, Release, Reset, Standing
 from testbed.model import addressing
+from tests.unit.controllers.frames import frame, syn
 
 CLOSED, OPEN, GONE = Standing.CLOSED, Standing.OPEN, Standing.GONE
 CALLER, CALLEE, NODE, PORT = 256, 257, 2, 4

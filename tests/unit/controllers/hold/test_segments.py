@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 
 import pytest
-from frames import frame, syn
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.hold import segments
 from testbed.model import addressing
 from testbed.model.checksum import internet_checksum
+from tests.unit.controllers.frames import frame, syn
 
 SOURCE, VIP = addressing.eip(2, 11), addressing.vip(257)
 

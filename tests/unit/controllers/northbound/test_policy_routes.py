@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from clusters import small, snapshot
 
 from controllers.conductor import Conductor, NewPolicies
 from controllers.northbound.policies import UNCONFIRMED, Policies, PolicyRoutes
 from controllers.policy.file import PolicyStore
+from tests.unit.controllers.clusters import small, snapshot
 
 DENY = {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"}
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import clusters, delete, put, small, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator import Network, Outcome, tcp
 
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
@@ -20,10 +18,12 @@ from controllers.northbound.policy_report import report
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
 from controllers.rows import Tables, UseMeter
+from controllers.simulator import Network, Outcome, tcp
 from controllers.switch.fleet import Fleet
 from controllers.switch.reconcile import Flush, PutRow
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState
+from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
 
 A, B, B2, C = addressing.eip(2, 11), addressing.eip(3, 11), addressing.eip(2, 12), addressing.eip(2, 13)
 VIP_A, VIP_B, VIP_C = addressing.vip(256), addressing.vip(257), addressing.vip(258)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from clusters import clusters, delete, put, small, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from controllers.switch.reconcile import (
 )
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase
+from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
 
 
 def desired(state: ClusterState, node: int = 2) -> Tables:

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import put, small
-from dummy_ovs import Connection, add_bridge, vswitchd
-from frames import syn
 
 from controllers import pipeline as p
 from controllers import sdn
@@ -36,6 +33,9 @@ from controllers.switch.fleet import Switch
 from controllers.switch.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
 from testbed.model import addressing
 from testbed.model.cluster import Phase
+from tests.unit.controllers.clusters import put, small
+from tests.unit.controllers.frames import syn
+from tests.unit.controllers.switch.dummy_ovs import Connection, add_bridge, vswitchd
 
 
 @pytest.fixture(scope="module")
