@@ -1,6 +1,7 @@
 """Version 2 of cgroups by a real kernel: what needs no controller, as version 1 may have them all.
 
-Limits, memory and OOM kills of version 2 are tested without a kernel's help, in tests/unit/network/process/test_cgroups.py.
+Limits, memory and OOM kills of version 2 are tested without a kernel's help:
+tests/unit/network/process/test_cgroups.py.
 """
 
 from __future__ import annotations

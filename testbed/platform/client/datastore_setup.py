@@ -47,7 +47,8 @@ def prepare(
             _write(file, text)
         elif _read(file) != text:
             raise PlatformError(
-                f"namespace {namespace} has a store {name} that was made with another {datastores.script_name(name)} than "
+                f"namespace {namespace} has a store {name} that was made with another "
+                f"{datastores.script_name(name)} than "
                 f"that of {application.name}; remove it first: testbed remove --namespace {namespace}"
             )
 

@@ -1,7 +1,7 @@
 """A mail server: takes every message by SMTP, delivers none, and writes one JSON line about each.
 
-Run by the node agent as `python -m testbed.platform.datastores.mail --data DIR --port N` in a store's instance. A line of
-DIR/messages.ndjson has received_ns (wall clock), from, to, subject and bytes (of the message as it came). There is
+Run by the node agent as `python -m testbed.platform.datastores.mail --data DIR --port N` in a store's instance. A line
+of DIR/messages.ndjson has received_ns (wall clock), from, to, subject and bytes (of the message as it came). There is
 neither authentication nor encryption: who may connect is the network's decision.
 """
 
