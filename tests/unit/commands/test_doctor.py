@@ -19,7 +19,7 @@ def test_languages_that_cannot_be_used_are_left_out_and_their_packages_named(mon
 
 def test_a_missing_data_store_is_no_reason_not_to_run_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor_verb.data_store().found.endswith("/mariadbd")
-    monkeypatch.setattr(doctor_verb.store_mariadb.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(doctor_verb.mariadb.shutil, "which", lambda *_, **__: None)
     check = doctor_verb.data_store()
     assert (check.found, check.fatal) == ("missing", False)
     assert "mariadb-server" in check.remedy
