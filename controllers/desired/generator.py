@@ -12,13 +12,13 @@ import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 from controllers import pipeline as p
 from controllers.desired.calls import ETH_IPV4, IP_TCP, call_row, hold_row, policy_rows, punt_meter, service
-from controllers.intents import Call, IntentIndex, Port, Touched
+from controllers.intents import Call, IntentIndex, Port, Touched, Workload
 from controllers.policy.rules import OWN_PROBE, Book, PolicyIndex, Rules
 from controllers.rows import (
     Action,
@@ -222,6 +222,8 @@ class Generator:
         self._callees: dict[int, set[int]] = {}
         self._callable: Counter[tuple[int, int]] = Counter()  # (node, callee) -> callers there
         self.policies = PolicyIndex()
+        self.withheld: set[str] = set()
+        """eIPs that no group may choose, because their own switch does not deliver to them yet."""
 
     def apply(self, event: Mapping[str, Any]) -> dict[int, Delta]:
         """Take one event of the watch stream; returns what it touched, by node."""
@@ -253,6 +255,14 @@ class Generator:
         dirty = {_Key("policy", node, number): None for node in self.index.state.nodes for number in numbers}
         self._judge(dirty, False)
         return self._rebuild_all(dirty)
+
+    def release(self, eips: Iterable[str]) -> dict[int, Delta]:
+        """These are withheld no longer."""
+        released = self.withheld & set(eips)
+        self.withheld -= released
+        owners = {self.index.ports[eip].workload for eip in released if eip in self.index.ports}
+        nodes = self.index.state.nodes
+        return self._rebuild_all(_Key("service", node, owner) for owner in sorted(owners) for node in nodes)
 
     def load(self, state: ClusterState) -> dict[int, Delta]:
         """Take a whole state, as a snapshot event would bring it."""
@@ -341,7 +351,13 @@ class Generator:
         workload = index.workloads.get(key.thing)
         if workload is None or self._callable[key.node, key.thing] <= 0:
             return None
-        return _Fragment(*service(key.node, workload))
+        return _Fragment(*service(key.node, self._reachable(workload)))
+
+    def _reachable(self, workload: Workload) -> Workload:
+        """As groups may know it."""
+        if not self.withheld:
+            return workload
+        return replace(workload, endpoints=tuple(e for e in workload.endpoints if e.eip not in self.withheld))
 
     def _call_rows(self, node: int, call: Call) -> tuple[Row, ...]:
         if node not in self._local.get(call[0], ()):

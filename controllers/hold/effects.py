@@ -1,7 +1,7 @@
 """Hold-and-release with its effects: punted packets in, packets out to switches, questions to the scaler.
 
-Decides nothing: hold.py does. It is called by the event shim for each punted packet and by the
-conductor around each change, and has one greenlet of its own, for the time that passes while calls are held.
+Decides nothing: machine.py does. It is called by the event shim for each punted packet and by the switches'
+workers around each bundle, and has one greenlet of its own, for the time that passes while calls are held.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from controllers import pipeline as p
 from controllers import sdn
 from controllers.hold.machine import ACCEPTED, Activate, Effect, Holds, Punt, Release, Reset, Standing
 from controllers.rows import OutputPort, PacketOut, Resubmit, SetField
-from controllers.switch.channel import Channel
-from controllers.switch.fleet import Fleet
-from controllers.switch.reconcile import Change, DeleteGroup, PutGroup
+from controllers.switch.crew import Crew
+from controllers.switch.reconcile import Change, PutGroup
 
 LOG = logging.getLogger("controllers.hold.effects")
 
@@ -29,14 +28,13 @@ SCALER_TIMEOUT_S = 3.0
 
 
 class Holding:
-    """What is held, for all switches. `channels` are the conductor's, by node."""
+    """What is held, for all switches."""
 
-    def __init__(self, fleet: Fleet, channels: Mapping[int, Channel], scaler_url: str) -> None:
+    def __init__(self, crew: Crew, scaler_url: str) -> None:
         self.holds = Holds()
-        self._fleet = fleet
-        self._channels = channels
+        self._crew = crew
+        self._fleet = crew.fleet
         self._url = scaler_url.rstrip("/") + "/activate"
-        self._open: dict[int, set[int]] = {}  # by node: functions whose group has been sent there
         self._something = sdn.hub.Event()
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of the machine's is no way to the scaler
@@ -55,39 +53,25 @@ class Holding:
     def punted(self, node: int, cookie: int, match: Mapping[str, Any], frame: bytes) -> None:
         """A switch handed over a packet. Cheap, and never waits: other messages of the switch are behind it."""
         punt = read(node, cookie, match, frame)
-        if punt is not None and node in self._channels:
+        if punt is not None and node in self._fleet.connected:
             self._perform(self.holds.punted(punt, self._standing(punt), monotonic()))
 
-    # Said by the conductor
+    # Said by the switches' workers
 
     def leaving_with(self, node: int, changes: Iterable[Change]) -> list[PacketOut]:
-        """What is to go in one bundle with these changes; `sent` follows at once, then `settled`."""
+        """What is to go in one bundle with these changes; `settled` follows."""
         opened = [change.group.id for change in changes if isinstance(change, PutGroup)]
         releases = [
             release for callee in opened if self._reachable(callee) for release in self.holds.opening(node, callee)
         ]
         return [_packet(release) for release in releases]
 
-    def sent(self, node: int, changes: Iterable[Change]) -> None:
-        """These changes are on their way: what is sent after them meets their rows."""
-        groups = self._open.setdefault(node, set())
-        for change in changes:
-            if isinstance(change, PutGroup):
-                groups.add(change.group.id)
-            elif isinstance(change, DeleteGroup):
-                groups.discard(change.id)
-
     def settled(self, node: int, taken: bool) -> None:
         """The switch has taken the bundle, or has not."""
         if taken:
             self.holds.confirmed(node)
         else:
-            self._open[node] = set()  # it will be read again
             self.holds.failed(node)
-
-    def read(self, node: int, groups: Iterable[int]) -> None:
-        """A switch was read, or is gone (then without groups)."""
-        self._open[node] = set(groups)
 
     def look(self) -> None:
         """Changes have been made: what is still held may go on, or is hopeless."""
@@ -115,7 +99,8 @@ class Holding:
     def _standing(self, punt: Punt) -> Standing:
         if punt.callee not in self._workloads or not self._fleet.generator.allows(punt.caller, punt.callee):
             return Standing.GONE
-        if punt.callee in self._open.get(punt.node, ()) and self._reachable(punt.callee):
+        told = self._fleet.switches[punt.node].told  # what is sent after this meets these rows
+        if told is not None and punt.callee in told.groups and self._reachable(punt.callee):
             return Standing.OPEN
         return Standing.CLOSED
 
@@ -134,8 +119,7 @@ class Holding:
                 case Activate(callee):
                     sdn.hub.spawn(self._activate, callee)
         for node, frames in packets.items():
-            if node in self._channels:
-                self._channels[node].send_packets(frames)
+            self._crew.send_packets(node, frames)
         if self.holds.busy:
             self._something.set()
 

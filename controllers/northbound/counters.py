@@ -7,23 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from controllers import pipeline as p
 from controllers.northbound.explain import Names
-from controllers.rows import Group
-from controllers.switch.translator import Entry
-
-
-@dataclass(frozen=True)
-class Readings:
-    """One switch's counted rows, its groups, the packets of each group's buckets, and each meter's (asked, dropped)."""
-
-    entries: Sequence[Entry]
-    groups: Sequence[Group]
-    bucket_packets: Mapping[int, Sequence[int]]
-    meter_packets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+from controllers.switch.decoding import Entry
+from controllers.switch.readings import Readings
 
 
 def counters(

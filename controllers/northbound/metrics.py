@@ -31,8 +31,12 @@ def exposition(
     latencies: Sequence[Mapping[str, Any]],
     versions: Mapping[str, int],
     switches: int,
+    repaired: Mapping[int, int],
 ) -> bytes:
-    """The whole page. `latencies` are those of the last changes, as GET /latency has them, in ms."""
+    """The whole page. `latencies` are those of the last changes, as GET /latency has them, in ms.
+
+    `repaired`: by node, what was found on its switch that the controller had not put there, or missed.
+    """
     metrics: list[Metric] = []
     for section, name, help_text, labels, value in _COUNTERS:
         family = CounterMetricFamily(name, help_text, labels=(*labels, "node"))
@@ -52,8 +56,13 @@ def exposition(
         seconds = [latency[f"{phase}_ms"] / 1000 for latency in latencies]
         changes.add_metric([phase], len(seconds), sum(seconds))
     connected = GaugeMetricFamily("directfaas_switches_connected", "Switches connected", value=switches)
+    repairs = CounterMetricFamily(
+        "directfaas_repairs", "Rows, groups and meters that were not as told and were put right", labels=["node"]
+    )
+    for node, number in sorted(repaired.items()):
+        repairs.add_metric([str(node)], number)
     registry = CollectorRegistry()
-    registry.register(_Collector([*metrics, version, changes, connected]))
+    registry.register(_Collector([*metrics, version, changes, connected, repairs]))
     return generate_latest(registry)
 
 

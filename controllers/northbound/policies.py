@@ -1,6 +1,6 @@
 """A provider's own rules over REST: POST, GET and DELETE /policies. docs/pipeline.md describes the bodies.
 
-Takes a policy when it is valid, saved and on its way to the switches; what it means is policies.py's business.
+Takes a policy when it is valid, saved and on its way to the switches; what it means is policy/rules.py's business.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ import logging
 from typing import Any
 
 from controllers import sdn
-from controllers.conductor import POLICIES_S, Conductor
-from controllers.northbound.policy_report import report
+from controllers.northbound.policy_report import report, unconfirmed
 from controllers.northbound.read import json_response, names_of
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import Book, NameTaken, Policy, PolicyError, added
+from controllers.switch.crew import Confirmation, Crew
 
 LOG = logging.getLogger("controllers.policy.rules")
-
-UNCONFIRMED = f"taken; the switches have not confirmed it within {POLICIES_S:.0f} s"
 
 
 class Policies:
     """The policies of this controller: in its memory, in its file and on the switches."""
 
-    def __init__(self, conductor: Conductor, store: PolicyStore) -> None:
-        self._conductor, self._store = conductor, store
+    def __init__(self, crew: Crew, store: PolicyStore) -> None:
+        self._crew, self._store = crew, store
         self.book: Book = store.load()
-        conductor.fleet.set_policies(self.book)
+        crew.fleet.set_policies(self.book)
 
-    def add(self, body: Any) -> tuple[Policy, bool]:
+    def add(self, body: Any) -> tuple[Policy, Confirmation]:
         """The policy, and whether the switches have confirmed it.
 
         PolicyError or NameTaken where it is wrong; OSError where it cannot be saved. Then nothing has changed.
@@ -37,24 +35,22 @@ class Policies:
         policy = added(self.book, body)
         return policy, self._replace({**self.book, policy.name: policy})
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str) -> Confirmation:
         """Whether the switches have confirmed it. KeyError where there is none; OSError as above."""
         policies = dict(self.book)
         del policies[name]
         return self._replace(policies)
 
-    def _replace(self, policies: Book) -> bool:
+    def _replace(self, policies: Book) -> Confirmation:
         self._store.save(policies)
         self.book = policies  # before anything lets another request run
-        return self._conductor.set_policies(policies)
+        return self._crew.set_policies(policies)
 
     def report(self, names: list[str] | None = None) -> list[dict[str, Any]]:
         """Each policy, or those named, with what it does now and what it has counted."""
-        generator = self._conductor.fleet.generator
+        crew, generator = self._crew, self._crew.fleet.generator
         wanted = [policy for name, policy in self.book.items() if names is None or name in names]
-        return report(
-            wanted, generator.policies, generator.index, names_of(self._conductor), self._conductor.readings()
-        )
+        return report(wanted, generator.policies, generator.index, names_of(crew), crew.readings(), crew.confirmation)
 
 
 class PolicyRoutes(sdn.ControllerBase):
@@ -106,8 +102,10 @@ class PolicyRoutes(sdn.ControllerBase):
         return _refused(f"there is no policy {name}; there are: {names}", 404)
 
 
-def _taken(body: dict[str, Any], confirmed: bool, status: int) -> Any:
-    return json_response(body, status) if confirmed else json_response({**body, "state": UNCONFIRMED}, 202)
+def _taken(body: dict[str, Any], confirmed: Confirmation, status: int) -> Any:
+    if confirmed.is_complete:
+        return json_response(body, status)
+    return json_response({**body, "state": f"taken; {unconfirmed(confirmed)}"}, 202)
 
 
 def _refused(reason: str, status: int) -> Any:

@@ -1,66 +1,67 @@
 """The controller's REST interface, as far as it only reads. docs/pipeline.md describes the bodies.
 
 GET /version, /intents, /flows/<node>, /counters, /latency, /metrics. A provider's own rules are
-policy_routes.py's.
+policies.py's.
 """
 
 from __future__ import annotations
 
 import json
-from time import monotonic
 from typing import Any
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.conductor import Conductor
+from controllers.hold.effects import Holding
 from controllers.northbound.counters import counters
 from controllers.northbound.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
 from controllers.northbound.metrics import exposition
 from controllers.switch.channel import NoAnswer
-from controllers.switch.translator import Entry
-
-DIGEST_AGE_S = 1.0
-"""GET /version reads the switches' tables at most this often, for it is polled; ?digest=now always does."""
+from controllers.switch.crew import Crew
+from controllers.switch.decoding import Entry
 
 
 class Northbound(sdn.ControllerBase):
-    """One object a request, as ryu has it; the conductor comes with the registration."""
-
-    _digests: tuple[float, int, dict[str, Any]] = (float("-inf"), -1, {})
+    """One object a request, as ryu has it; what it asks comes with the registration."""
 
     def __init__(self, req: Any, link: Any, data: dict[str, Any], **config: Any) -> None:
         super().__init__(req, link, data, **config)
-        self._conductor: Conductor = data["conductor"]
+        self._crew: Crew = data["crew"]
+        self._holding: Holding = data["holding"]
 
     @sdn.route("version", "/version", methods=["GET"])
     def version(self, req: Any, **_: Any) -> Any:
-        conductor = self._conductor
-        switches = self._switches(fresh=req.GET.get("digest") == "now")
-        return json_response({"applied": conductor.applied, "seen": conductor.fleet.version, "switches": switches})
+        """Cheap, for it is polled; ?digest=now reads the switches' tables as well."""
+        with_digests = req.GET.get("digest") == "now"
+        switches = {str(node): self._switch(node, with_digests) for node in sorted(self._nodes())}
+        return json_response({**self._versions(), "switches": switches})
 
     @sdn.route("intents", "/intents", methods=["GET"])
     def intents(self, req: Any, **_: Any) -> Any:
-        return json_response(self._conductor.fleet.generator.index.intents().to_json())
+        return json_response(self._crew.fleet.generator.index.intents().to_json())
 
     @sdn.route("flows", "/flows/{node}", methods=["GET"])
     def flows(self, req: Any, node: str, **_: Any) -> Any:
-        channel = self._conductor.channels.get(int(node.removeprefix("node"))) if _is_node(node) else None
-        if channel is None:
-            connected = ", ".join(map(str, sorted(self._conductor.channels))) or "none"
+        worker = self._crew.workers.get(int(node.removeprefix("node"))) if _is_node(node) else None
+        if worker is None:
+            connected = ", ".join(map(str, sorted(self._crew.workers))) or "none"
             return json_response({"error": f"no switch of node {node} is connected; connected nodes: {connected}"}, 404)
         names = self._names()
         try:
-            entries, groups, meters = channel.entries(), channel.groups(), channel.meters()
+            contents = worker.channel.contents()
         except NoAnswer as error:
             return json_response({"error": str(error)}, 503)
-        entries.sort(key=lambda entry: (entry.row.table, -entry.row.priority, entry.row.cookie, str(entry.row.match)))
+        entries = sorted(
+            contents.entries,
+            key=lambda entry: (entry.row.table, -entry.row.priority, entry.row.cookie, str(entry.row.match)),
+        )
         return json_response(
             {
                 "rows": [_row(entry, names) for entry in entries],
                 "groups": [
-                    {"id": group.id, "object": names.workload(group.id), "text": group_text(group)} for group in groups
+                    {"id": group.id, "object": names.workload(group.id), "text": group_text(group)}
+                    for group in contents.groups
                 ],
-                "meters": [{"id": meter.id, "text": meter_text(meter)} for meter in meters],
+                "meters": [{"id": meter.id, "text": meter_text(meter)} for meter in contents.meters],
             }
         )
 
@@ -70,54 +71,51 @@ class Northbound(sdn.ControllerBase):
 
     @sdn.route("latency", "/latency", methods=["GET"])
     def latency(self, req: Any, **_: Any) -> Any:
-        return json_response(self._conductor.latencies())
+        return json_response(self._crew.latencies())
 
     @sdn.route("metrics", "/metrics", methods=["GET"])
     def metrics(self, req: Any, **_: Any) -> Any:
-        conductor = self._conductor
-        body = exposition(
-            self._counters(),
-            conductor.latencies(),
-            {"applied": conductor.applied, "seen": conductor.fleet.version},
-            len(conductor.channels),
-        )
+        crew = self._crew
+        repaired = {node: switch.repaired for node, switch in crew.fleet.switches.items()}
+        body = exposition(self._counters(), crew.latencies(), self._versions(), len(crew.workers), repaired)
         return sdn.Response(content_type="text/plain", charset="utf-8", body=body)
 
+    def _versions(self) -> dict[str, int]:
+        fleet = self._crew.fleet
+        return {"applied": fleet.everywhere.version, "seen": fleet.version}
+
     def _counters(self) -> dict[str, list[dict[str, Any]]]:
-        return counters(self._conductor.readings(), self._names(), self._conductor.holding.statistics())
+        return counters(self._crew.readings(), self._names(), self._holding.statistics())
 
     def _names(self) -> Names:
-        return names_of(self._conductor)
-
-    def _switches(self, fresh: bool) -> dict[str, Any]:
-        conductor = self._conductor
-        read_at, changes, found = Northbound._digests
-        stale = monotonic() - read_at > DIGEST_AGE_S or changes != conductor.changes_sent
-        if fresh or stale or {int(node) for node in found} != self._nodes():
-            found = {str(node): self._switch(node) for node in sorted(self._nodes())}
-            Northbound._digests = (monotonic(), conductor.changes_sent, found)
-        return {node: {**switch, "connected": int(node) in conductor.channels} for node, switch in found.items()}
+        return names_of(self._crew)
 
     def _nodes(self) -> set[int]:
-        return {*self._conductor.fleet.generator.index.state.nodes, *self._conductor.channels}
+        return {*self._crew.fleet.generator.index.state.nodes, *self._crew.workers}
 
-    def _switch(self, node: int) -> dict[str, Any]:
-        fleet, channel = self._conductor.fleet, self._conductor.channels.get(node)
-        if channel is None or node not in fleet.switches:
-            return {"connected": False, "digest": None, "desired_digest": None}
-        digest, desired = self._conductor.digests(node)
-        return {
-            "connected": True,
-            "digest": digest,
-            "desired_digest": desired,
-            "held_back": fleet.switches[node].held_back(fleet.desired(node)),
-            "conntrack_flush": channel.can_flush,
+    def _switch(self, node: int, with_digests: bool) -> dict[str, Any]:
+        fleet, worker = self._crew.fleet, self._crew.workers.get(node)
+        found: dict[str, Any] = {
+            "connected": worker is not None,
+            "applied": fleet.reached(node).version,
+            "silent_s": round(self._crew.silent_s(node), 3),
         }
+        if with_digests:
+            digest, desired = self._crew.digests(node) if worker else (None, None)
+            found |= {"digest": digest, "desired_digest": desired}
+        if worker is not None:
+            switch = worker.switch
+            found |= {
+                "held_back": switch.held_back(fleet.desired(node)),
+                "repaired": switch.repaired,
+                "conntrack_flush": worker.channel.can_flush,
+            }
+        return found
 
 
-def names_of(conductor: Conductor) -> Names:
+def names_of(crew: Crew) -> Names:
     """Everybody's name, as of now."""
-    generator = conductor.fleet.generator
+    generator = crew.fleet.generator
     return Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
 
 

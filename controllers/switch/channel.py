@@ -1,21 +1,24 @@
 """One switch's OpenFlow connection as the controller uses it: send a batch, wait for its barrier, ask.
 
-Matches answers and errors to what they answer, by xid. Decides nothing about rows.
+Matches answers and errors to what they answer, by xid. Whatever is asked by several at a time is asked once. Decides
+nothing about rows.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from controllers import sdn
-from controllers.pipeline import Category
-from controllers.rows import Group, Meter, PacketOut, PortMap, Tables
-from controllers.switch import translator
-from controllers.switch.fleet import Batch
-from controllers.switch.reconcile import Change, Flush
+from controllers.rows import PacketOut, PortMap
+from controllers.switch import decoding, translator
+from controllers.switch.flushing import Flush
+from controllers.switch.readings import Contents, Readings
+from controllers.switch.reconcile import Change
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("controllers.switch.channel")
 
@@ -46,6 +49,48 @@ class Sent:
     refused: list[str] = field(default_factory=list)
 
 
+class _Answer(Generic[T]):
+    """What those who ask together wait for."""
+
+    def __init__(self) -> None:
+        self.done: Any = sdn.hub.Event()
+        self.value: T | None = None
+        self.error: NoAnswer | None = None
+
+
+class _Shared(Generic[T]):
+    """A question that is asked once for all who ask while it waits its turn.
+
+    Whoever comes while it is being answered gets the next answer: no answer is older than its question.
+    """
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._running: _Answer[T] | None = None
+        self._next: _Answer[T] | None = None
+
+    def __call__(self) -> T:
+        answer = self._next
+        if answer is None:
+            answer = self._next = _Answer()
+            if self._running is not None:
+                self._running.done.wait()
+            self._next, self._running = None, answer
+            try:
+                answer.value = self._ask()
+            except NoAnswer as error:
+                answer.error = error
+            finally:
+                self._running = None
+                answer.done.set()
+        else:
+            answer.done.wait()
+        if answer.error is not None:
+            raise answer.error
+        assert answer.value is not None
+        return answer.value
+
+
 class Channel:
     """The connection to node `node`'s switch, from connect to disconnect."""
 
@@ -56,14 +101,20 @@ class Channel:
         self._questions: dict[int, _Question] = {}
         self._sent: list[Sent] = []
         self._bundles = 0
+        self.contents = _Shared(self._contents)
+        """Everything the switch holds now. Raises NoAnswer."""
+        self.readings = _Shared(self._readings)
+        """The same with what groups and meters have counted. Raises NoAnswer."""
 
     def ports(self) -> PortMap:
         return translator.ports(self._datapath)
 
-    def encode(self, batch: Batch, round_number: int, packets: Sequence[PacketOut] = ()) -> translator.Encoded:
+    def encode(
+        self, changes: Sequence[Change], flushes: Sequence[Flush], round_number: int, packets: Sequence[PacketOut] = ()
+    ) -> translator.Encoded:
         self._bundles += 1
-        flushes = batch.flushes if self.can_flush else ()
-        return translator.encode(self._datapath, batch.changes, flushes, round_number, self._bundles, packets)
+        flushes = flushes if self.can_flush else ()
+        return translator.encode(self._datapath, changes, flushes, round_number, self._bundles, packets)
 
     def send(self, encoded: translator.Encoded) -> Sent:
         """Send without waiting; `settle` waits."""
@@ -73,9 +124,9 @@ class Channel:
         return sent
 
     def send_packets(self, packets: Iterable[PacketOut]) -> None:
-        """Hand packets to the switch; nothing confirms them."""
+        """Hand packets to the switch; nothing confirms them. They are dropped where sending would have to wait."""
         data = [translator.packet_out(self._datapath, one) for one in packets]
-        if data:
+        if data and not sdn.would_wait(self._datapath):
             self._datapath.send(b"".join(data))
 
     def settle(self, sent: Sent) -> bool:
@@ -88,28 +139,16 @@ class Channel:
             self._sent.remove(sent)
         return not sent.refused
 
-    def tables(self) -> tuple[Tables, int]:
-        """Everything the switch holds now, and the highest round among its cookies."""
-        entries = self.entries()
-        last_round = max((entry.round for entry in entries), default=0)
-        return Tables.of((entry.row for entry in entries), self.groups(), self.meters()), last_round
+    def _contents(self) -> Contents:
+        entries = decoding.entries(self._ask(translator.flows_request(self._datapath)))
+        groups = decoding.groups(self._ask(translator.groups_request(self._datapath)))
+        return Contents(entries, groups, decoding.meters(self._ask(translator.meters_request(self._datapath))))
 
-    def entries(self, *categories: Category) -> list[translator.Entry]:
-        """All rows with their counters, or those of some categories."""
-        asked = [translator.flows_request(self._datapath, category) for category in categories or (None,)]
-        return translator.entries(self._ask(*asked))
-
-    def groups(self) -> list[Group]:
-        return translator.groups(self._ask(translator.groups_request(self._datapath)))
-
-    def meters(self) -> list[Meter]:
-        return translator.meters(self._ask(translator.meters_request(self._datapath)))
-
-    def bucket_packets(self) -> dict[int, tuple[int, ...]]:
-        return translator.bucket_packets(self._ask(translator.group_counters_request(self._datapath)))
-
-    def meter_packets(self) -> dict[int, tuple[int, int]]:
-        return translator.meter_packets(self._ask(translator.meter_counters_request(self._datapath)))
+    def _readings(self) -> Readings:
+        contents = self.contents()
+        buckets = decoding.bucket_packets(self._ask(translator.group_counters_request(self._datapath)))
+        meters = decoding.meter_packets(self._ask(translator.meter_counters_request(self._datapath)))
+        return Readings(contents.entries, contents.groups, buckets, meters)
 
     def close(self) -> None:
         """Drop the connection; the switch comes back by itself and is read again."""

@@ -34,7 +34,8 @@ from controllers.rows import (
     ToGroup,
     UseMeter,
 )
-from controllers.switch.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, Flush, PutGroup, PutMeter, PutRow
+from controllers.switch.flushing import Flush
+from controllers.switch.reconcile import Change, DeleteGroup, DeleteMeter, DeleteRow, PutGroup, PutMeter, PutRow
 
 _ofp, _parser = sdn.ofproto, sdn.parser
 

@@ -1,7 +1,7 @@
-"""Reconciliation: desired tables - actual tables -> changes in a safe order, and conntrack to flush.
+"""Reconciliation: desired tables - actual tables -> changes in a safe order.
 
-Works on values that have OpenFlow port numbers already. Pure; who sends the changes, and when, is
-switches.py's and directfaas.py's business.
+Works on values that have OpenFlow port numbers already. Pure; which connections a change forbids is
+flushing.py's business, who sends it and when is worker.py's.
 
 The order inside one switch's changes: meters and groups before the rows that use them, an instance out of
 its group before its rows go, rows before the groups and meters they used. A row that nobody desires is deleted,
@@ -12,12 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
-from controllers import pipeline as p
-from controllers.intents import IntentIndex
 from controllers.rows import Group, Meter, Row, RowKey, Tables
-from testbed.model import addressing
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,64 +133,3 @@ def apply(tables: Tables, ordered: Iterable[Change]) -> None:
                 tables.meters[meter.id] = meter
             case DeleteMeter(meter_id):
                 tables.meters.pop(meter_id, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """Forget the connections of node `node`'s zone that match every address given.
-
-    `source`, `destination`: as the opener of the connection addressed it. `replier`: who answers, which
-    after NAT is the eIP behind a vIP. `late`: only when every switch has confirmed its changes, because
-    a packet still on its way would commit the connection again.
-    """
-
-    node: int
-    source: str | None = None
-    destination: str | None = None
-    replier: str | None = None
-    late: bool = False
-
-
-def flushes(node: int, ordered: Iterable[Change], index: IntentIndex) -> tuple[Flush, ...]:
-    """Connections that node `node`'s deleted rows had admitted, and those that a new deny forbids.
-
-    Read off the rows, not off events, so that a controller that was away meanwhile flushes too.
-    A port that left takes all connections from and to its eIP with it, on every node, before the eIP is
-    given to somebody else. A call that left takes those of the caller's local ports to the callee, unless
-    it only went from the call graph's hands into a policy's, or back.
-    """
-    found: dict[Flush, None] = {}
-    put = [change.row for change in ordered if isinstance(change, PutRow) and not change.keep_counters]
-    admitted = {p.object_of(row.cookie) for row in put if p.category_of(row.cookie) in _ADMITTING}
-    for change in ordered:
-        if not isinstance(change, DeleteRow):
-            continue
-        category, thing = p.category_of(change.row.cookie), p.object_of(change.row.cookie)
-        if category is p.Category.FORWARDING and thing > addressing.MAX_NODE:
-            found |= dict.fromkeys(_of_eip(node, str(IPv4Address(thing)), index.state.nodes))
-        elif category in _ADMITTING and thing not in admitted:
-            found |= dict.fromkeys(_of_call(node, *p.call_of(thing), index))
-    for row in put:
-        if p.category_of(row.cookie) is p.Category.DENY:
-            found |= dict.fromkeys(_of_call(node, *p.call_of(p.object_of(row.cookie)), index))
-    return tuple(found)
-
-
-_ADMITTING = (p.Category.POLICY, p.Category.ALLOW)
-
-
-def _of_eip(home: int, eip: str, nodes: Iterable[int]) -> Iterable[Flush]:
-    for node in nodes:
-        yield Flush(node, source=eip)
-        yield Flush(node, replier=eip)
-    yield Flush(home, source=eip, late=True)
-    yield Flush(home, replier=eip, late=True)
-
-
-def _of_call(node: int, caller: int, callee: int, index: IntentIndex) -> Iterable[Flush]:
-    callers = [port for port in index.ports_of(caller) if port.node == node]
-    for port in callers:
-        yield Flush(node, source=port.eip, destination=addressing.vip(callee))
-        for target in index.ports_of(callee):
-            if target.node != node:
-                yield Flush(target.node, source=port.eip, destination=target.eip, late=True)

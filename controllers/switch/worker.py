@@ -1,295 +1,202 @@
-"""Brings events, switches and time together: one change after another, each confirmed by barriers.
+"""One switch's worker: reads it, sends it what is to change, waits for its barrier. Nobody else's switch waits for it.
 
-A single greenlet takes everything that happened since it last looked, lets `Fleet` decide what each
-switch gets, sends it stage by stage and records how long that took. Decides nothing about rows.
+A greenlet for each connection. It takes everything that there is to change at once, so that a switch that was slow
+gets one bundle for all it has missed. Changes go first, flushes when there are none, and when nothing else is to do
+it reads the tables now and then, to put right what somebody else has changed. Decides nothing about rows.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from time import perf_counter
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic, perf_counter
+from typing import Any, Protocol
 
 from controllers import sdn
-from controllers.hold.effects import Holding
-from controllers.northbound.counters import Readings
-from controllers.pipeline import Category
-from controllers.policy.rules import Book
+from controllers.rows import PacketOut
 from controllers.switch.channel import Channel, NoAnswer
-from controllers.switch.fleet import Batch, Fleet, Stage
-from testbed.model import addressing
+from controllers.switch.fleet import Fleet
+from controllers.switch.flushing import Flush
+from controllers.switch.latency import Change as Timed
+from controllers.switch.reconcile import Change
+from controllers.switch.state import Switch
 
-LOG = logging.getLogger("controllers.conductor")
+LOG = logging.getLogger("controllers.switch")
 
-KEPT_MEASUREMENTS = 10_000
 RETRY_S = 1.0
-POLICIES_S = 10.0
-"""Whoever changes the policies waits this long for the switches."""
-COUNTED = (
-    Category.POLICY,
-    Category.SERVICE,
-    Category.NO_INSTANCE,
-    Category.DROP,
-    Category.ALLOW,
-    Category.DENY,
-    Category.PACKETS,
-)
-FLUSH_AGAIN_S = (0.1, 1.0, 3.0)
-"""A connection that goes on sending is admitted again by a stale datapath flow until OVS has revalidated
-it, usually within milliseconds, at the latest within about a second: flush again then."""
+AUDIT_S = 3.5
+"""So often the tables are read when nobody asks. With the reading and the repair it stays within 5 s."""
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """How long one change took. `install_ms`: first byte sent to last barrier answered."""
+class Held(Protocol):
+    """Calls that wait for a switch's rows, as far as its worker has to do with them (hold.effects)."""
 
-    version: int
-    events: int
-    generate_ms: float
-    translate_ms: float
-    install_ms: float
-    messages: int
+    def leaving_with(self, node: int, changes: Iterable[Change]) -> Sequence[PacketOut]:
+        """What is to go in one bundle with these changes; `settled` follows."""
 
+    def settled(self, node: int, taken: bool) -> None:
+        """The switch has taken the bundle, or has not."""
 
-@dataclass(frozen=True)
-class Connected:
-    channel: Channel
+    def look(self) -> None:
+        """Changes have been made: what is still held may go on, or is hopeless."""
 
 
-@dataclass(frozen=True)
-class Disconnected:
-    channel: Channel
+class Worker:
+    """The greenlet of one connection to one switch, from connect to disconnect."""
 
-
-@dataclass(frozen=True)
-class PortsChanged:
-    node: int
-
-
-@dataclass(frozen=True)
-class FlushAgain:
-    stages: tuple[Stage, ...]
-
-
-@dataclass(frozen=True)
-class ReadAgain:
-    channel: Channel
-
-
-@dataclass(frozen=True)
-class Watched:
-    """An event of the apiserver's watch stream."""
-
-    event: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class NewPolicies:
-    """The provider's policies are these; `done` is set when the connected switches have confirmed them."""
-
-    policies: Book
-    done: Any
-
-
-Item = Connected | Disconnected | PortsChanged | FlushAgain | ReadAgain | Watched | NewPolicies
-
-
-class Conductor:
-    """The controller's state and the greenlet that moves it on."""
-
-    def __init__(self, scaler_url: str = addressing.SCALER_URL) -> None:
-        self.fleet = Fleet()
-        self.channels: dict[int, Channel] = {}
-        self.holding = Holding(self.fleet, self.channels, scaler_url)
-        self.measurements: deque[Measurement] = deque(maxlen=KEPT_MEASUREMENTS)
-        self.changes_sent = 0
-        self._confirmed: dict[int, int] = {}
-        self._awaiting: list[Any] = []  # events of those who wait until every connected switch has what it should
-        self._inbox: Any = sdn.hub.Queue()
-
-    def tell(self, item: Item) -> None:
-        """Something happened; it is dealt with in order."""
-        self._inbox.put(item)
-
-    def set_policies(self, policies: Book) -> bool:
-        """Bring these policies to the switches; whether those connected have confirmed them within POLICIES_S."""
-        item = NewPolicies(policies, sdn.hub.Event())
-        self.tell(item)
-        return bool(item.done.wait(POLICIES_S))
+    def __init__(
+        self, fleet: Fleet, switch: Switch, channel: Channel, held: Held, moved_on: Callable[[], None]
+    ) -> None:
+        self.switch = switch
+        self.channel = channel
+        self.asked_s: float | None = None  # since when it owes an answer
+        self._fleet = fleet
+        self._held = held
+        self._moved_on = moved_on
+        self._timed: list[Timed] = []
+        self._something: Any = sdn.hub.Event()
+        self._over = False
+        self._not_before_s = 0.0
+        self._audit_s = 0.0
 
     def run(self) -> None:
-        """Deal with what happens, for ever."""
-        while True:
-            items = [self._inbox.get()]
-            while not self._inbox.empty():
-                items.append(self._inbox.get())
-            for together in _merged(items):
-                self._deal_with(together)
+        """Do what there is to do, until the connection is lost."""
+        while not self._over:
+            if not self.step():
+                self._something.wait(self._rest_s())
+                self._something.clear()
 
-    @property
-    def applied(self) -> int:
-        """The newest version that every connected switch has confirmed; 0 while one has not been read."""
-        return min((self._confirmed.get(node, 0) for node in self.channels), default=0)
+    def wake(self, timed: Timed | None = None) -> None:
+        """There is something to do, perhaps as a part of a change whose time is taken."""
+        if timed is not None and timed not in self._timed:
+            self._timed.append(timed)
+        self._something.set()
 
-    def _deal_with(self, items: list[Item]) -> None:
-        started = perf_counter()
-        events = [item.event for item in items if isinstance(item, Watched)]
-        if events:
-            had_snapshot = self.fleet.has_snapshot
-            stages = self.fleet.events(events)
-            self._execute(stages, started, len(events))
-            if not had_snapshot and self.fleet.has_snapshot:
-                for channel in list(self.channels.values()):
-                    self._read(channel)
-            return
-        for item in items:
-            match item:
-                case Connected(channel):
-                    self.channels[channel.node] = channel
-                    self._read(channel)
-                case ReadAgain(channel) if self.channels.get(channel.node) is channel:
-                    self._read(channel)
-                case Disconnected(channel) if self.channels.get(channel.node) is channel:
-                    del self.channels[channel.node]
-                    self.fleet.disconnected(channel.node)
-                    self.holding.read(channel.node, ())
-                case PortsChanged(node) if node in self.channels:
-                    self._execute(self.fleet.ports(node, self.channels[node].ports()), started, 0)
-                case NewPolicies(policies, done):
-                    self._awaiting.append(done)
-                    self._execute(self.fleet.set_policies(policies), started, 0)
-                case FlushAgain(stages):
-                    for stage in stages:
-                        known = {n: self.channels[n] for n in stage if n in self.channels}
-                        self._distrust(self._send({n: (c, c.encode(stage[n], 0)) for n, c in known.items()}, stage))
-                case _:
-                    pass  # about a connection that is gone
+    def end(self) -> None:
+        """The connection is lost."""
+        self._over = True
+        self._drop_timed()
+        self._something.set()
 
-    def _read(self, channel: Channel) -> None:
-        """Read the switch's tables and send the difference. Before the first snapshot nothing is touched."""
-        self._confirmed[channel.node] = 0
-        self.fleet.connected(channel.node, channel.ports())
-        if not self.fleet.has_snapshot:
-            return
-        started = perf_counter()
+    def step(self) -> bool:
+        """One thing that is to be done; False where there is none now."""
+        if self._over or not self._fleet.has_snapshot or monotonic() < self._not_before_s:
+            return False
+        if self.switch.told is None:
+            return self._read()
+        if self.switch.is_touched:
+            return self._change()
+        flushes = self.switch.due_flushes(monotonic(), self._fleet.everywhere.revision, self._fleet.is_due)
+        if flushes:
+            return self._flush(flushes)
+        return monotonic() >= self._audit_s and self._audit()
+
+    # How
+
+    def _rest_s(self) -> float | None:
+        """How long there is nothing to do, if nobody says otherwise; None: for ever."""
+        if not self._fleet.has_snapshot:
+            return None
+        next_s = self.switch.next_flush_s(self._fleet.everywhere.revision)
+        due_s = self._audit_s if next_s is None else min(next_s, self._audit_s)
+        return max(0.0, max(due_s, self._not_before_s) - monotonic())
+
+    def _read(self) -> bool:
+        """Read the switch's tables and send the difference."""
         try:
-            actual, last_round = channel.tables()
+            contents = self.channel.contents()
         except NoAnswer as error:
             LOG.warning("%s", error)
-            channel.close()
-            return
-        found = len(actual.rows)
-        self.holding.read(channel.node, actual.groups)
-        stages = self.fleet.read(channel.node, actual, last_round)
-        LOG.info("node%d: %d rows found, %d changes to make", channel.node, found, _count(stages))
-        self._execute(stages, started, 0)
+            self.channel.close()
+            self.end()
+            return False
+        if self._over:
+            return False
+        timed, began_s, node = self._take_timed(), perf_counter(), self.switch.node
+        ordered = self.switch.read(contents.tables(), contents.last_round, self._fleet.desired(node))
+        LOG.info("node%d: %d rows found, %d changes to make", node, len(contents.entries), len(ordered))
+        self._audit_s = monotonic() + AUDIT_S
+        return self._deliver(ordered, timed, began_s)
 
-    def _execute(self, stages: tuple[Stage, ...], started: float, events: int) -> None:
-        version = self.fleet.version
-        generated = perf_counter()
-        failed: set[int] = set()
-        translate_s = install_s = 0.0
-        messages = 0
-        for stage in stages:
-            began = perf_counter()
-            known = {n: b for n, b in stage.items() if n in self.channels}
-            encoded = {n: (self.channels[n], self._encode(n, batch)) for n, batch in known.items()}
-            sending = perf_counter()
-            refusing = self._send(encoded, known)
-            self._distrust(refusing - failed)
-            failed |= refusing
-            translate_s += sending - began
-            install_s += perf_counter() - sending
-            messages += sum(len(data.purpose) for _, data in encoded.values())
-        self._flush_again(stages)
-        for node in self.channels:
-            switch = self.fleet.switches.get(node)
-            if node not in failed and switch is not None and switch.believed is not None:
-                self._confirmed[node] = version
-        if all(self._confirmed[node] == version for node in self.channels):
-            while self._awaiting:
-                self._awaiting.pop().set()
-        if messages:
-            times_s = (generated - started, translate_s, install_s)
-            generate_ms, translate_ms, install_ms = (round(seconds * 1000, 3) for seconds in times_s)
-            self.measurements.append(Measurement(version, events, generate_ms, translate_ms, install_ms, messages))
-        self.holding.look()
+    def _audit(self) -> bool:
+        """Read the tables although they should be as told, and put right what is not."""
+        self._audit_s = monotonic() + AUDIT_S
+        try:
+            contents = self.channel.contents()
+        except NoAnswer as error:
+            LOG.warning("%s", error)
+            self._distrust()
+            return False
+        if self._over:
+            return False
+        before = self.switch.repaired
+        ordered = self.switch.audit(contents.tables(), self._fleet.desired(self.switch.node))
+        if self.switch.repaired == before:
+            return False
+        strange = self.switch.repaired - before
+        LOG.warning("node%d: %d rows, groups and meters were not as told; put right", self.switch.node, strange)
+        return self._deliver(ordered, self._take_timed(), perf_counter())
 
-    def _distrust(self, nodes: Iterable[int]) -> None:
-        """These switches did not take everything: what they hold now is unknown, so they are asked again."""
-        for node in nodes:
-            self.fleet.disconnected(node)
-            self._confirmed[node] = 0
-            sdn.hub.spawn_after(RETRY_S, self.tell, ReadAgain(self.channels[node]))
+    def _change(self) -> bool:
+        """Send everything that there is to change."""
+        timed, began_s = self._take_timed(), perf_counter()
+        return self._deliver(self.switch.take(self._fleet.desired(self.switch.node)), timed, began_s)
 
-    def _flush_again(self, stages: tuple[Stage, ...]) -> None:
-        """The same flushes, in the same order of nodes, once OVS has forgotten the old rows."""
-        again = tuple({n: Batch(flushes=b.flushes) for n, b in stage.items() if b.flushes} for stage in stages)
-        for delay_s in FLUSH_AGAIN_S if any(again) else ():
-            sdn.hub.spawn_after(delay_s, self.tell, FlushAgain(again))
-
-    def _encode(self, node: int, batch: Batch) -> Any:
-        packets = self.holding.leaving_with(node, batch.changes)
-        return self.channels[node].encode(batch, self.fleet.switches[node].round, packets)
-
-    def _send(self, encoded: Mapping[int, tuple[Channel, Any]], batches: Stage) -> set[int]:
-        """Send to all, then wait for all; the nodes that did not take everything."""
-        self.changes_sent += len(encoded)
-        sent = []
-        for node, (channel, data) in encoded.items():
-            sent.append((channel, channel.send(data)))
-            self.holding.sent(node, batches[node].changes)
-        failed = set()
-        for channel, pending in sent:
-            taken = channel.settle(pending)
-            self.holding.settled(channel.node, taken)
+    def _deliver(self, ordered: Sequence[Change], timed: Sequence[Timed], began_s: float) -> bool:
+        """One bundle, and with it the held calls for which it opens a way."""
+        node = self.switch.node
+        messages, translate_s = 0, 0.0
+        if ordered:
+            packets = self._held.leaving_with(node, ordered)
+            encoded = self.channel.encode(ordered, (), self.switch.round, packets)
+            messages, translate_s = len(encoded.purpose), perf_counter() - began_s
+            self._fleet.told(node, ordered)
+            taken = self._send(encoded)
+            self._held.settled(node, taken)
             if not taken:
-                failed.add(channel.node)
-        return failed
+                self._give_up(timed)
+                return False
+        self._fleet.settled(node, ordered)
+        for change in timed:
+            self._fleet.latencies.confirmed(change, node, translate_s, messages, perf_counter())
+        self._held.look()
+        self._moved_on()
+        return True
 
-    # Questions of the northbound interface.
+    def _flush(self, flushes: Sequence[Flush]) -> bool:
+        if not self._send(self.channel.encode((), flushes, self.switch.round)):
+            self._give_up(())
+            return False
+        self.switch.flushed(flushes, monotonic())
+        self._moved_on()
+        return True
 
-    def latencies(self) -> list[dict[str, Any]]:
-        return [asdict(measurement) for measurement in self.measurements]
+    def _send(self, encoded: Any) -> bool:
+        """Whether the switch has taken everything. Meanwhile the other greenlets run."""
+        self.switch.sendings += 1
+        self.asked_s = self.asked_s or monotonic()
+        taken = self.channel.settle(self.channel.send(encoded)) and not self._over
+        if taken:
+            self.asked_s = None
+        return taken
 
-    def digests(self, node: int) -> tuple[str | None, str]:
-        """(digest of the switch's tables as they are now, of what it should hold); None without an answer."""
-        for _ in range(3):  # once more when a change went out meanwhile
-            before = self.changes_sent
-            try:
-                actual: str | None = self.channels[node].tables()[0].digest()
-            except (NoAnswer, KeyError):
-                actual = None
-            desired = self.fleet.switches[node].wanted(self.fleet.desired(node)).digest()
-            if before == self.changes_sent or actual == desired:
-                break
-        return actual, desired
+    def _give_up(self, timed: Iterable[Timed]) -> None:
+        for change in timed:
+            self._fleet.latencies.left(change, self.switch.node)
+        self._distrust()
 
-    def readings(self) -> dict[int, Readings]:
-        """What every switch counted so far."""
-        found = {}
-        for node, channel in list(self.channels.items()):
-            try:
-                rows = channel.entries(*COUNTED)
-                found[node] = Readings(rows, channel.groups(), channel.bucket_packets(), channel.meter_packets())
-            except NoAnswer as error:
-                LOG.warning("%s", error)
-        return found
+    def _distrust(self) -> None:
+        """The switch did not take everything: what it holds now is unknown, so it is asked again."""
+        if not self._over:  # else another worker has the switch
+            self.switch.distrust()
+            self._not_before_s = monotonic() + RETRY_S
 
+    def _take_timed(self) -> list[Timed]:
+        taken, self._timed = self._timed, []
+        for change in taken:
+            change.is_sealed = True
+        return taken
 
-def _merged(items: list[Item]) -> list[list[Item]]:
-    """Neighbouring watch events become one change; a port change said twice is dealt with once."""
-    merged: list[list[Item]] = []
-    for item in items:
-        if isinstance(item, Watched) and merged and isinstance(merged[-1][0], Watched):
-            merged[-1].append(item)
-        elif [item] not in merged[-1:]:
-            merged.append([item])
-    return merged
-
-
-def _count(stages: Iterable[Stage]) -> int:
-    return sum(len(batch.changes) for stage in stages for batch in stage.values())
+    def _drop_timed(self) -> None:
+        for change in self._take_timed():
+            self._fleet.latencies.left(change, self.switch.node)

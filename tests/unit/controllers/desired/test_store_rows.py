@@ -11,14 +11,13 @@ from controllers import pipeline as p
 from controllers import sdn
 from controllers.desired.calls import service
 from controllers.desired.generator import Generator
-from controllers.hold.effects import Holding
 from controllers.hold.machine import Reset
 from controllers.intents import IntentIndex, intents
-from controllers.switch.fleet import Fleet
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Phase, Route
-from tests.unit.controllers.clusters import function, instance, put, snapshot, state, store
+from tests.unit.controllers.clusters import function, instance, put, state, store
 from tests.unit.controllers.frames import syn
+from tests.unit.controllers.switch.crew_rig import Rig, running
 
 PORT = 3306
 
@@ -87,20 +86,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return urls
 
 
-def test_calls_to_a_store_that_is_away_wait_without_a_question_and_end_by_a_reset(asked: list[str]) -> None:
-    class Channel:
-        def __init__(self) -> None:
-            self.packets: list[Any] = []
-
-        def send_packets(self, packets: Any) -> None:
-            self.packets += packets
-
-    fleet = Fleet()
-    fleet.generator.apply(snapshot(shop(phase=Phase.NOT_READY)))
-    channel: Any = Channel()
-    holding = Holding(fleet, {2: channel}, "http://scaler")
+def test_calls_to_a_store_that_is_away_wait_without_a_question_and_end_by_a_reset(rig: Rig, asked: list[str]) -> None:
+    running(rig, shop(phase=Phase.NOT_READY))
     frame = syn(addressing.eip(2, 11), addressing.vip(258), 40_000, 7)
-    holding.punted(2, p.cookie(p.Category.HOLD, p.call_object(256, 258)), {"in_port": 2}, frame)
-    assert (asked, channel.packets, holding.holds.now(258)) == ([], [], 1)
-    (reset,) = holding.holds.tick(1e9)
-    assert (type(reset), holding.holds.counts[258].expired) == (Reset, 1)
+    rig.holding.punted(2, p.cookie(p.Category.HOLD, p.call_object(256, 258)), {"in_port": 2}, frame)
+    assert (asked, rig.channels[2].packets, rig.holding.holds.now(258)) == ([], [], 1)
+    (reset,) = rig.holding.holds.tick(1e9)
+    assert (type(reset), rig.holding.holds.counts[258].expired) == (Reset, 1)

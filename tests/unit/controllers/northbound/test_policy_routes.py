@@ -9,27 +9,28 @@ from typing import Any
 
 import pytest
 
-from controllers.conductor import Conductor, NewPolicies
-from controllers.northbound.policies import UNCONFIRMED, Policies, PolicyRoutes
+from controllers import sdn
+from controllers.northbound.policies import Policies, PolicyRoutes
 from controllers.policy.file import PolicyStore
+from controllers.policy.rules import Book
+from controllers.switch.crew import Confirmation, Crew
 from tests.unit.controllers.clusters import small, snapshot
+from tests.unit.controllers.switch.crew_rig import FakeChannel, Rig
 
 DENY = {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"}
 
 
 @pytest.fixture
-def conductor(monkeypatch: pytest.MonkeyPatch) -> Conductor:
-    """One that deals at once with what it is told; no switch is connected."""
-    conductor = Conductor()
-    conductor.fleet.events([snapshot(small())])
-    monkeypatch.setattr(conductor, "tell", lambda item: conductor._deal_with([item]))
-    return conductor
+def routes(small_rig: Rig, works: None, tmp_path: Path) -> PolicyRoutes:
+    policies = Policies(small_rig.crew, PolicyStore(tmp_path / "policies.json"))
+    return PolicyRoutes(None, None, {"policies": policies})
 
 
 @pytest.fixture
-def routes(conductor: Conductor, tmp_path: Path) -> PolicyRoutes:
-    policies = Policies(conductor, PolicyStore(tmp_path / "policies.json"))
-    return PolicyRoutes(None, None, {"policies": policies})
+def works(small_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody waits, time passes and workers work."""
+    monkeypatch.setattr(sdn.hub.Event, "wait", lambda _, seconds: small_rig.later(min(seconds, 0.5)))
+    monkeypatch.setattr(small_rig.crew, "readings", lambda: {})
 
 
 def post(routes: PolicyRoutes, body: Any) -> tuple[int, Any]:
@@ -42,25 +43,46 @@ def listed(routes: PolicyRoutes) -> list[str]:
     return [policy["name"] for policy in json.loads(routes.index(None).body)["policies"]]
 
 
-def test_a_policy_is_taken_listed_and_removed(routes: PolicyRoutes, conductor: Conductor) -> None:
+def test_a_policy_is_taken_listed_and_removed(routes: PolicyRoutes, small_rig: Rig) -> None:
     status, policy = post(routes, DENY)
     assert (status, policy["state"], policy["hits"]) == (201, "in force on 1 call", 0)
     assert json.loads(routes.one(None, name="shut").body) == policy
-    assert not conductor.fleet.generator.allows(256, 257)
+    assert not small_rig.fleet.generator.allows(256, 257)
     removed = routes.remove(None, name="shut")
     assert (removed.status_int, json.loads(removed.body), listed(routes)) == (200, {"removed": "shut"}, [])
-    assert conductor.fleet.generator.allows(256, 257)
+    assert small_rig.fleet.generator.allows(256, 257)
 
 
-def test_what_the_switches_have_not_confirmed_is_taken_with_202(
-    routes: PolicyRoutes, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("controllers.conductor.POLICIES_S", 0.01)
-    monkeypatch.setattr(conductor, "tell", lambda item: None)
+def test_what_a_switch_has_not_confirmed_is_taken_with_202_and_names_it(routes: PolicyRoutes, small_rig: Rig) -> None:
+    small_rig.crew.workers[2].step = lambda: False  # type: ignore[method-assign]
+    waiting = "node2's switch has not confirmed it"
     status, policy = post(routes, DENY)
-    assert (status, policy["state"], listed(routes)) == (202, UNCONFIRMED, ["shut"])
+    assert (status, policy["state"], listed(routes)) == (202, f"taken; {waiting}", ["shut"])
+    (shown,) = json.loads(routes.index(None).body)["policies"]
+    assert shown["state"] == f"not in force everywhere: {waiting}"
     removed = routes.remove(None, name="shut")
-    assert (removed.status_int, json.loads(removed.body)["state"], listed(routes)) == (202, UNCONFIRMED, [])
+    assert (removed.status_int, json.loads(removed.body)["state"], listed(routes)) == (202, f"taken; {waiting}", [])
+
+
+def test_a_switch_that_is_away_is_named(routes: PolicyRoutes, small_rig: Rig) -> None:
+    small_rig.disconnect(small_rig.channels[2])
+    status, policy = post(routes, DENY)
+    assert (status, policy["state"]) == (202, "taken; node2's switch is away, and gets it when it is back")
+    small_rig.connect(FakeChannel(2, small_rig.channels[2].numbers))
+    (shown,) = json.loads(routes.index(None).body)["policies"]
+    assert shown["state"] == "in force on 1 call"
+
+
+def test_nothing_is_in_force_before_the_cluster_is_known(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sdn.hub.Event, "wait", lambda _, seconds: rig.later(seconds))
+    routes = PolicyRoutes(None, None, {"policies": Policies(rig.crew, PolicyStore(tmp_path / "policies.json"))})
+    status, policy = post(routes, DENY)
+    nobody = "no switch has it, because the apiserver has not said yet which functions there are"
+    assert (status, policy["state"]) == (202, f"taken; {nobody}")
+    (shown,) = json.loads(routes.index(None).body)["policies"]
+    assert shown["state"] == f"not in force: {nobody}"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +110,7 @@ def test_a_name_that_is_not_there_is_404(routes: PolicyRoutes) -> None:
 
 
 def test_what_cannot_be_saved_changes_nothing(
-    routes: PolicyRoutes, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+    routes: PolicyRoutes, small_rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(routes, DENY)
 
@@ -103,30 +125,30 @@ def test_what_cannot_be_saved_changes_nothing(
     )
     assert routes.remove(None, name="shut").status_int == 500
     assert listed(routes) == ["shut"]
-    assert not conductor.fleet.generator.allows(256, 257)
+    assert not small_rig.fleet.generator.allows(256, 257)
 
 
 def test_a_name_is_taken_as_soon_as_it_is_saved(
-    routes: PolicyRoutes, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+    routes: PolicyRoutes, small_rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request may run while the switches are told of this one."""
     meanwhile: list[int] = []
 
-    def tell(item: NewPolicies) -> None:
+    def told(policies: Book) -> Confirmation:
         if not meanwhile:
             meanwhile.append(0)
             meanwhile.append(post(routes, DENY)[0])
-        item.done.set()
+        return Confirmation()
 
-    monkeypatch.setattr(conductor, "tell", tell)
+    monkeypatch.setattr(small_rig.crew, "set_policies", told)
     assert post(routes, DENY)[0] == 201
     assert meanwhile[1] == 409
 
 
-def test_a_controller_that_starts_again_has_its_policies(conductor: Conductor, tmp_path: Path) -> None:
+def test_a_controller_that_starts_again_has_its_policies(small_rig: Rig, works: None, tmp_path: Path) -> None:
     store = PolicyStore(tmp_path / "policies.json")
-    post(PolicyRoutes(None, None, {"policies": Policies(conductor, store)}), DENY)
-    restarted = Conductor()
+    post(PolicyRoutes(None, None, {"policies": Policies(small_rig.crew, store)}), DENY)
+    restarted = Crew()
     Policies(restarted, store)
-    restarted.fleet.events([snapshot(small())])
-    assert restarted.fleet.desired(2) == conductor.fleet.desired(2)
+    restarted.fleet.event(snapshot(small()))
+    assert restarted.fleet.desired(2) == small_rig.fleet.desired(2)

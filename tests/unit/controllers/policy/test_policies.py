@@ -17,13 +17,15 @@ from controllers.northbound.explain import Names, sentence
 from controllers.northbound.policy_report import report
 from controllers.policy.file import PolicyStore
 from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
-from controllers.rows import Tables, UseMeter
+from controllers.rows import UseMeter
 from controllers.simulator import Network, Outcome, tcp
-from controllers.switch.fleet import Fleet
-from controllers.switch.reconcile import Flush, PutRow
+from controllers.switch.crew import Confirmation
+from controllers.switch.flushing import Flush
+from controllers.switch.reconcile import PutRow
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState
-from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
+from tests.unit.controllers.clusters import clusters, delete, put, small
+from tests.unit.controllers.switch.crew_rig import Rig, running
 
 A, B, B2, C = addressing.eip(2, 11), addressing.eip(3, 11), addressing.eip(2, 12), addressing.eip(2, 13)
 VIP_A, VIP_B, VIP_C = addressing.vip(256), addressing.vip(257), addressing.vip(258)
@@ -268,41 +270,48 @@ def test_policies_follow_functions_event_by_event(
     assert generator.desired == generated(state).desired
 
 
-def fleet_of(state: ClusterState, *bodies: dict[str, Any]) -> Fleet:
-    fleet = Fleet()
-    fleet.set_policies(book(*bodies))
-    fleet.events([snapshot(state)])
-    for node in state.nodes:
-        names = sorted({name for row in fleet.desired(node).rows.values() for name in row.ports()})
-        fleet.connected(node, {name: number for number, name in enumerate(names, 1)})
-        fleet.read(node, Tables(), 0)
-    return fleet
+def policed(rig: Rig, *bodies: dict[str, Any]) -> Rig:
+    """The small cluster, running under these policies."""
+    rig.fleet.set_policies(book(*bodies))
+    return running(rig, small())
 
 
-def test_a_new_deny_ends_the_connections_of_its_call_and_its_removal_ends_none() -> None:
-    fleet = fleet_of(small())
-    stages = fleet.set_policies(book(DENY_A_B))
-    assert stages[0][2].flushes == (Flush(2, source=A, destination=VIP_B),)
-    assert stages[-1][3].flushes == (Flush(3, source=A, destination=B, late=True),)
-    for stage in fleet.set_policies({}):
-        assert all(batch.flushes == () for batch in stage.values())
+def set_policies(rig: Rig, *bodies: dict[str, Any]) -> None:
+    rig.fleet.set_policies(book(*bodies))
+    rig.work()
 
 
-def test_a_removed_allow_ends_the_connections_of_its_call() -> None:
-    fleet = fleet_of(small(), ALLOW_A_A2)
-    stages = fleet.set_policies({})
-    flushes = [flush for stage in stages for batch in stage.values() for flush in batch.flushes]
-    assert {(f.source, f.destination) for f in flushes if not f.late} == {(B, VIP_A), (B2, VIP_A)}
+def flushes(rig: Rig) -> list[Flush]:
+    return [flush for channel in rig.channels.values() for flush in channel.flushes]
 
 
-def test_a_call_that_the_call_graph_takes_over_from_an_allow_lives_on() -> None:
-    state = small()
-    fleet = fleet_of(state, ALLOW_A_A2)
-    b = state.functions["b.d"]
-    stages = fleet.events([put(replace(b, calls=("c", "a")), 2)])
-    assert [flush for stage in stages for batch in stage.values() for flush in batch.flushes] == []
-    rows = [c.row for stage in stages for batch in stage.values() for c in batch.changes if isinstance(c, PutRow)]
+def test_a_new_deny_ends_the_connections_of_its_call_and_its_removal_ends_none(rig: Rig) -> None:
+    policed(rig)
+    set_policies(rig, DENY_A_B)
+    assert Flush(2, source=A, destination=VIP_B) in rig.channels[2].flushes
+    assert rig.channels[3].flushes == [Flush(3, source=A, destination=B, late=True)]
+    before = len(flushes(rig))
+    set_policies(rig)
+    assert len(flushes(rig)) == before
+
+
+def test_a_removed_allow_ends_the_connections_of_its_call(rig: Rig) -> None:
+    policed(rig, ALLOW_A_A2)
+    set_policies(rig)
+    assert {(f.source, f.destination) for f in flushes(rig) if not f.late} == {(B, VIP_A), (B2, VIP_A)}
+
+
+def test_a_call_that_the_call_graph_takes_over_from_an_allow_lives_on(rig: Rig) -> None:
+    policed(rig, ALLOW_A_A2)
+    b = small().functions["b.d"]
+    rig.deal(put(replace(b, calls=("c", "a")), 2))
+    assert flushes(rig) == []
+    rows = [c.row for channel in rig.channels.values() for c in channel.changes if isinstance(c, PutRow)]
     assert p.Category.POLICY in {p.category_of(row.cookie) for row in rows}
+
+
+def confirmed(_: Any) -> Confirmation:
+    return Confirmation()
 
 
 def test_a_policy_waits_for_its_functions_and_says_so() -> None:
@@ -310,7 +319,7 @@ def test_a_policy_waits_for_its_functions_and_says_so() -> None:
         small(), {"kind": "deny", "from": "nobody", "to": "b"}, DENY_A_B, {"kind": "mirror", "to": "a"}
     )
     names = Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
-    found = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {})
+    found = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {}, confirmed)
     assert [policy["state"] for policy in found] == [
         "waits: nobody.d is not deployed",
         "in force on 1 call",
@@ -332,7 +341,7 @@ def test_a_policy_waits_for_its_functions_and_says_so() -> None:
 def test_a_mirror_says_whether_it_copies_anything(capture: str, state: str) -> None:
     generator = generated(small(), {**MIRROR_A_B, "mirror_to": capture})
     names = Names(generator.index.workloads, generator.index.ports, generator.policies.behind())
-    (found,) = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {})
+    (found,) = report(list(generator.policies.book.values()), generator.policies, generator.index, names, {}, confirmed)
     assert found["state"] == state
 
 

@@ -28,9 +28,10 @@ from controllers.rows import (
     UseMeter,
     match,
 )
-from controllers.switch import translator
-from controllers.switch.fleet import Switch
-from controllers.switch.reconcile import DeleteMeter, DeleteRow, Flush, PutMeter, PutRow, reconcile
+from controllers.switch import decoding, translator
+from controllers.switch.flushing import Flush
+from controllers.switch.reconcile import DeleteMeter, DeleteRow, PutMeter, PutRow, reconcile
+from controllers.switch.state import Switch
 from testbed.model import addressing
 from testbed.model.cluster import Phase
 from tests.unit.controllers.clusters import put, small
@@ -63,14 +64,14 @@ def switch(folder: Path, request: pytest.FixtureRequest, generator: Generator) -
     subprocess.run(["ovs-vsctl", f"--db=unix:{folder}/db.sock", "del-br", name], check=True, timeout=30)
 
 
-def entries(connection: Connection) -> list[translator.Entry]:
-    return translator.entries(connection.ask(translator.flows_request(connection.datapath)))
+def entries(connection: Connection) -> list[decoding.Entry]:
+    return decoding.entries(connection.ask(translator.flows_request(connection.datapath)))
 
 
 def tables(connection: Connection) -> Tables:
     found = entries(connection)
-    groups = translator.groups(connection.ask(translator.groups_request(connection.datapath)))
-    meters = translator.meters(connection.ask(translator.meters_request(connection.datapath)))
+    groups = decoding.groups(connection.ask(translator.groups_request(connection.datapath)))
+    meters = decoding.meters(connection.ask(translator.meters_request(connection.datapath)))
     return Tables.of((entry.row for entry in found), groups, meters)
 
 
@@ -149,7 +150,7 @@ def test_meters_come_change_and_go_with_the_rows_that_use_them(switch: Connectio
 
 def test_what_a_meter_saw_and_dropped_is_read(switch: Connection) -> None:
     switch.deliver(translator.encode(switch.datapath, reconcile(metered(5), Tables()), (), 1, 1))
-    packets = translator.meter_packets(switch.ask(translator.meter_counters_request(switch.datapath)))
+    packets = decoding.meter_packets(switch.ask(translator.meter_counters_request(switch.datapath)))
     assert packets == {7: (0, 0), 65_536: (0, 0)}
 
 
@@ -166,13 +167,13 @@ def test_keeping_counters_modifies_and_keeps_the_cookie(switch: Connection) -> N
     other = Row(7, 200, match(eth_type=0x800), (Goto(9),), cookie)
     switch.deliver(translator.encode(switch.datapath, [PutRow(row)], (), 1, 1))
     switch.deliver(translator.encode(switch.datapath, [PutRow(other, keep_counters=True)], (), 2, 2))
-    (entry,) = translator.entries(switch.ask(translator.flows_request(switch.datapath)))
+    (entry,) = decoding.entries(switch.ask(translator.flows_request(switch.datapath)))
     assert (entry.row, entry.round) == (other, 1)
 
 
 def test_questions_about_one_category_bring_only_that(switch: Connection, generator: Generator) -> None:
     install(switch, generator.desired[2], Switch(2, switch.ports()))
-    found = translator.entries(switch.ask(translator.flows_request(switch.datapath, p.Category.POLICY)))
+    found = decoding.entries(switch.ask(translator.flows_request(switch.datapath, p.Category.POLICY)))
     assert {p.category_of(entry.row.cookie) for entry in found} == {p.Category.POLICY}
     assert len(found) == sum(
         row.table == p.DAG_POLICY.number and row.priority == 200 for row in tables(switch).rows.values()
