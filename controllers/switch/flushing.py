@@ -40,27 +40,23 @@ def flushes(node: int, ordered: Iterable[Change], index: IntentIndex) -> tuple[F
 
     Read off the rows, not off events, so that a controller that was away meanwhile flushes too.
     A port that left takes all connections from and to its eIP with it, on every node, before the eIP is
-    given to somebody else. A call that left takes those of the caller's local ports to the callee, unless
-    it only went from the call graph's hands into a policy's, or back.
+    given to somebody else. A call that left takes those of the caller's local ports to the callee; one that only
+    went from the call graph's hands into a policy's, or back, is allowed still, and `is_due` will say so.
     """
     found: dict[Flush, None] = {}
-    put = [change.row for change in ordered if isinstance(change, PutRow) and not change.keep_counters]
-    admitted = {p.object_of(row.cookie) for row in put if p.category_of(row.cookie) in _ADMITTING}
     for change in ordered:
-        if not isinstance(change, DeleteRow):
+        if not isinstance(change, DeleteRow | PutRow):
             continue
         category, thing = p.category_of(change.row.cookie), p.object_of(change.row.cookie)
-        if category is p.Category.FORWARDING and thing > addressing.MAX_NODE:
+        if isinstance(change, DeleteRow) and category is p.Category.FORWARDING and thing > addressing.MAX_NODE:
             found |= dict.fromkeys(_of_eip(node, str(IPv4Address(thing)), index.state.nodes))
-        elif category in _ADMITTING and thing not in admitted:
+        elif category in (_ADMITTING if isinstance(change, DeleteRow) else _FORBIDDING):
             found |= dict.fromkeys(_of_call(node, *p.call_of(thing), index))
-    for row in put:
-        if p.category_of(row.cookie) is p.Category.DENY:
-            found |= dict.fromkeys(_of_call(node, *p.call_of(p.object_of(row.cookie)), index))
     return tuple(found)
 
 
 _ADMITTING = (p.Category.POLICY, p.Category.ALLOW)
+_FORBIDDING = (p.Category.DENY,)
 
 
 def is_due(flush: Flush, index: IntentIndex, allows: Callable[[int, int], bool]) -> bool:

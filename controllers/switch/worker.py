@@ -18,6 +18,7 @@ from controllers.switch.channel import Channel, NoAnswer
 from controllers.switch.fleet import Fleet
 from controllers.switch.flushing import Flush
 from controllers.switch.latency import Change as Timed
+from controllers.switch.readings import Contents
 from controllers.switch.reconcile import Change
 from controllers.switch.state import Switch
 
@@ -103,14 +104,10 @@ class Worker:
 
     def _read(self) -> bool:
         """Read the switch's tables and send the difference."""
-        try:
-            contents = self.channel.contents()
-        except NoAnswer as error:
-            LOG.warning("%s", error)
+        contents = self._contents()
+        if contents is None:
             self.channel.close()
             self.end()
-            return False
-        if self._over:
             return False
         timed, began_s, node = self._take_timed(), perf_counter(), self.switch.node
         ordered = self.switch.read(contents.tables(), contents.last_round, self._fleet.desired(node))
@@ -121,13 +118,9 @@ class Worker:
     def _audit(self) -> bool:
         """Read the tables although they should be as told, and put right what is not."""
         self._audit_s = monotonic() + AUDIT_S
-        try:
-            contents = self.channel.contents()
-        except NoAnswer as error:
-            LOG.warning("%s", error)
+        contents = self._contents()
+        if contents is None:
             self._distrust()
-            return False
-        if self._over:
             return False
         before = self.switch.repaired
         ordered = self.switch.audit(contents.tables(), self._fleet.desired(self.switch.node))
@@ -136,6 +129,17 @@ class Worker:
         strange = self.switch.repaired - before
         LOG.warning("node%d: %d rows, groups and meters were not as told; put right", self.switch.node, strange)
         return self._deliver(ordered, self._take_timed(), perf_counter())
+
+    def _contents(self) -> Contents | None:
+        """What the switch holds; None where it does not answer, or is gone by then."""
+        self.asked_s = self.asked_s or monotonic()
+        try:
+            contents = self.channel.contents()
+        except NoAnswer as error:
+            LOG.warning("%s", error)
+            return None
+        self.asked_s = None
+        return None if self._over else contents
 
     def _change(self) -> bool:
         """Send everything that there is to change."""
