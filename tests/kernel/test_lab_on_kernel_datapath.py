@@ -15,12 +15,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 RECOVERY = "test_no_request_fails_while_the_controller_is_killed_and_restarted"
 APPLICATIONS = {
-    "tests/lab/test_bookinfo.py": (
+    "tests/lab/applications/test_bookinfo.py": (
         "test_page_and_api_are_the_same_on_both_routes_as_often_as_asked",
         "test_every_call_keeps_the_id_and_names_its_caller",
         "test_exactly_the_papers_calls_pass_and_the_store_is_ratings_own",
     ),
-    "tests/lab/test_hello_retail.py": (
+    "tests/lab/applications/test_hello_retail.py": (
         "test_all_three_chains_answer_the_same_on_both_routes_as_often_as_asked",
         "test_a_chain_takes_eight_connections_by_gateway_and_five_directly",
         "test_connections_to_the_database_and_statements_are_those_of_the_original",
@@ -38,7 +38,11 @@ def in_lab_kernel(*tests: str) -> None:
 
 
 def test_policy_holding_and_recovery_work_on_the_kernel_datapath() -> None:
-    in_lab_kernel("tests/lab/test_policy.py", "tests/lab/test_datapath.py", f"tests/lab/test_recovery.py::{RECOVERY}")
+    in_lab_kernel(
+        "tests/lab/policy/test_policy.py",
+        "tests/lab/network/test_datapath.py",
+        f"tests/lab/faults/test_recovery.py::{RECOVERY}",
+    )
 
 
 @pytest.mark.parametrize("file", APPLICATIONS)

@@ -14,8 +14,8 @@ from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
+from tests.lab.applications.hello_retail_lab import records
 from tests.lab.conftest import CHECKOUT, command_line
-from tests.lab.hello_retail_lab import records
 from tests.lab.traffic import in_host
 
 BOOKINFO = CHECKOUT / "functions" / "bookinfo"

@@ -22,8 +22,8 @@ from testbed.network.lab import Lab
 from testbed.platform.client import seeding
 from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
+from tests.lab.applications.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
 from tests.lab.conftest import CHECKOUT, command_line
-from tests.lab.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
 from tests.lab.traffic import in_host
 
 REQUESTS = load("hello_retail")

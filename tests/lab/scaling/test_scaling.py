@@ -22,7 +22,7 @@ from testbed.observe.shares import Share, shares
 from testbed.platform.client.platform import Platform
 from tests import recompute_scaling
 from tests.lab.conftest import CHECKOUT
-from tests.lab.load import Load, at_rates
+from tests.lab.scaling.load import Load, at_rates
 from tests.lab.traffic import in_host
 
 BY_GATEWAY, DIRECT, BY_HAND = "scaled-g", "scaled-d", "by-hand"
