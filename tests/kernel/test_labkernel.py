@@ -13,14 +13,14 @@ import struct
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from testbed.labkernel import host, settings
+from tests.waiting import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GUEST = [sys.executable, "-m", "testbed.labkernel"]
@@ -79,14 +79,6 @@ def own_memory_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder.rmdir()  # which proves that nothing lies in it
 
 
-def eventually(holds: Callable[[], bool], limit_s: float = 20) -> bool:
-    """Whether something comes true in time."""
-    deadline = time.monotonic() + limit_s
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
-
-
 def test_arguments_folder_output_and_exit_code_are_the_commands() -> None:
     done = run("sh", "-c", 'printf "%s|" "$@"; pwd; echo problem >&2; exit 3', "sh", "a b", "", "'\"$x")
     assert done.stdout == f"a b||'\"$x|{CHECKOUT}\n"
@@ -135,7 +127,7 @@ def test_nothing_is_left_when_the_runner_is_killed() -> None:
     with running("sleep 60") as process:
         assert guest_processes()
         process.kill()
-        assert eventually(lambda: not guest_processes())
+        assert eventually(lambda: not guest_processes(), within_s=20)
 
 
 def test_nothing_is_left_when_the_guard_is_killed() -> None:
@@ -145,7 +137,7 @@ def test_nothing_is_left_when_the_guard_is_killed() -> None:
         _, problem = process.communicate(timeout=60)
         assert "stopped: the reason stands at the end of its log" in problem
         assert process.returncode == 4
-    assert eventually(lambda: not guest_processes())
+    assert eventually(lambda: not guest_processes(), within_s=20)
 
 
 def test_a_command_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

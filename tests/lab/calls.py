@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from testbed.model import addressing
@@ -13,21 +13,11 @@ from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.traffic import in_host
+from tests.waiting import last
 
 NODES = 3
-SETTLED_S = 15.0
 REPORTED_S = 1.2
 """Within this time OVS has brought its counters up to date."""
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = SETTLED_S) -> bool:
-    """Whether it comes true in time; switches forget and count with a delay."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def switches_agree(platform: Platform) -> bool:
@@ -166,8 +156,6 @@ class Books:
 
     def calls(self, caller: str, callee: str, wanted: int) -> int:
         """The call's counter once it had time to reach `wanted` and to exceed it."""
-        deadline = time.monotonic() + SETTLED_S
-        while self.now("call", caller, callee) < wanted and time.monotonic() < deadline:
-            time.sleep(0.1)
+        last(lambda: self.now("call", caller, callee), lambda count: count >= wanted)
         time.sleep(REPORTED_S)
         return self.now("call", caller, callee)

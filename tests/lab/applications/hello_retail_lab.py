@@ -7,7 +7,6 @@ import re
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from testbed.network.hosts import frames
 from testbed.network.lab import Lab
 from testbed.platform.datastores import access
 
-SETTLE_S = 10.0
 ETHERNET = 14
 TCP = 6
 
@@ -59,15 +57,6 @@ def ask(request: Request, namespace: str, previous: Any = None, **changes: Any) 
             timeout=30,
         )
     return Reply(answer.status_code, answer.content)
-
-
-def eventually(truth: Callable[[], Any], what: str) -> Any:
-    """What `truth` gives, once it is true."""
-    deadline = time.monotonic() + SETTLE_S
-    while not (value := truth()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return value
 
 
 @contextmanager

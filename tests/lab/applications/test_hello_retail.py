@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,11 +23,13 @@ from testbed.network.lab import Lab
 from testbed.platform.client import seeding
 from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
-from tests.lab.applications.hello_retail_lab import ask, eventually, exchanges, records, statements_of, wire_of
+from tests import waiting
+from tests.lab.applications.hello_retail_lab import ask, exchanges, records, statements_of, wire_of
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host
 
 REQUESTS = load("hello_retail")
+until = partial(waiting.until, within_s=10)
 SHOPS = {"shop-gateway": Route.GATEWAY, "shop-direct": Route.DIRECT}
 PAIRS = 8
 """How often chains 1 and 2 are asked for on each route."""
@@ -165,7 +168,7 @@ def test_bodies_on_the_wire_have_the_sizes_of_the_original(lab: Lab, seeded: Pla
         with wire_of(lab, host.id) as kept:
             reply = by_client(lab, lambda shop=shop, before=before: ask(REQUESTS[name], shop, before))
             assert reply.status == 200
-            eventually(lambda kept=kept, host=host: len(exchanges(kept, host.eip)) == 3, "not every call was recorded")
+            until(lambda kept=kept, host=host: len(exchanges(kept, host.eip)) == 3, "every call is recorded")
         for seen, (request, answer) in zip(exchanges(kept, host.eip), WIRE[name], strict=True):
             assert (seen.request, seen.answer if answer else None) == (request, answer), (shop, seen)
 
@@ -181,7 +184,7 @@ def per_call(lab: Lab, seeded: Platform) -> Iterator[Platform]:
 def restart_gateway(lab: Lab, upstream: str) -> None:
     lab.client.restart("gateway", {"gateway_upstream": upstream})
     for shop in SHOPS:
-        eventually(lambda shop=shop: by_client(lab, lambda: answers(shop)), "the gateway did not come back")
+        until(lambda shop=shop: by_client(lab, lambda: answers(shop)), "the gateway is back")
 
 
 def answers(shop: str) -> bool:
@@ -267,7 +270,7 @@ def test_connections_to_the_database_and_statements_are_those_of_the_original(la
             for name in each_chain(lab, shop):
                 opened, statements = STORE_USE[name]
                 wanted = seen + Counter(Connect=opened, Query=statements, Quit=opened)
-                eventually(lambda wanted=wanted: said()["Quit"] == wanted["Quit"], f"{name}: {said()}")
+                until(lambda wanted=wanted: said()["Quit"] == wanted["Quit"], f"{name}'s statements; {said()}")
                 assert said() == wanted, name
                 seen = wanted
     found = settled(seeded) - earlier
@@ -282,7 +285,7 @@ def test_message_and_record_overlap_and_the_mail_arrives(lab: Lab, seeded: Platf
     invocations = len(records(lab, shop)["photo-message"])
     for _ in range(9):
         assert by_client(lab, lambda: ask(REQUESTS["photo-request"], shop)).status == 200
-    eventually(lambda: len(list(access.messages(lab.state_folder, shop))) == mails + 9, "mails are missing")
+    until(lambda: len(list(access.messages(lab.state_folder, shop))) == mails + 9, "all mails are there")
     mail = list(access.messages(lab.state_folder, shop))[-1]
     assert mail["subject"] == "Hello Retail: please photograph Striped Wool Socks, Three Pair"
     assert len(records(lab, shop)["photo-message"]) == invocations + 9

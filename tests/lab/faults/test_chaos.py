@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
+from tests.waiting import until
 
 NAMESPACE = "chaos"
 PROBE = ("--probe", f"chain-1.{NAMESPACE}")
@@ -56,10 +56,8 @@ def state_of(lab: Lab, component: str) -> str:
 
 
 def await_state(lab: Lab, component: str, stopped: bool) -> None:
-    deadline = time.monotonic() + 20
-    while (state_of(lab, component) == "T") != stopped:
-        assert time.monotonic() < deadline, f"{component} is {'not ' if stopped else ''}stopped"
-        time.sleep(0.05)
+    what = f"{component} is {'' if stopped else 'not '}stopped"
+    until(lambda: (state_of(lab, component) == "T") == stopped, what, within_s=20)
 
 
 def test_a_component_that_is_killed_is_another_process_and_well(lab: Lab, platform: Platform) -> None:
@@ -101,10 +99,7 @@ def test_a_trunk_is_given_its_loss_back_by_ctrl_c(lab: Lab, platform: Platform) 
     command = [sys.executable, "-m", "testbed.run", "chaos", "down", "node1-node3", "--for", "600", "--name", lab.name]
     try:
         with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-            deadline = time.monotonic() + 20
-            while 100.0 not in losses():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(lambda: 100.0 in losses(), "the trunk is down", within_s=20)
             running.send_signal(signal.SIGINT)
             assert running.stderr is not None
             assert b"Traceback" not in running.stderr.read()

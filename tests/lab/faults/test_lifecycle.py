@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from testbed.network.lab import STATE_ROOT, Lab
+from tests.waiting import last
 
 START_SPAN_S = 4.0
 """Signals fall anywhere from the first instruction to well after a lab stands."""
@@ -44,11 +46,9 @@ def interfaces() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir()}
 
 
-def await_nothing(name: str, timeout_s: float = 15) -> list[str]:
-    deadline = time.monotonic() + timeout_s
-    while (left := traces(name)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
+def what_remains(name: str) -> list[str]:
+    """The traces of a lab that has ended, once it had time to end."""
+    return last(lambda: traces(name), operator.not_)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_nothing_remains_whenever_the_signal_comes(number: signal.Signals, bysta
         time.sleep(moment_s)
         runner.send_signal(number)
         runner.wait(timeout=30)
-        assert await_nothing(name) == [], f"{number.name} after {moment_s:.2f} s"
+        assert what_remains(name) == [], f"{number.name} after {moment_s:.2f} s"
     assert interfaces() == interfaces_before
     assert bystander.client.hosts() == before_hosts
     assert all(part["pid"] for name, part in bystander.client.status()["components"].items() if name.startswith("s"))

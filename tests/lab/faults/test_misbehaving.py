@@ -21,6 +21,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
+from tests.waiting import eventually, until
 
 GATEWAY = addressing.vip(addressing.GATEWAY_ID)
 HUGE = 100_000_000
@@ -64,10 +65,7 @@ def neighbour(lab: Lab, platform: Platform) -> Iterator[None]:
 
 
 def await_gateway(lab: Lab) -> None:
-    deadline = time.monotonic() + 30
-    while get(lab, "/function/nobody.nowhere")[0] != "404":
-        assert time.monotonic() < deadline, "the gateway does not know its functions"
-        time.sleep(0.05)
+    until(lambda: get(lab, "/function/nobody.nowhere")[0] == "404", "the gateway knows its functions", within_s=30)
 
 
 def get(lab: Lab, path: str) -> tuple[str, bytes]:
@@ -119,10 +117,8 @@ def test_a_function_that_takes_all_memory_is_ended_at_its_limit_and_returns(
         assert (status, body) == ("500", b"Can't reach service for: misfit.odd-leaky.")
         log = lab.state_folder / "functions" / "misfit.odd-leaky.1.log"
         platform.wait_ready(namespace="odd-leaky")
-        deadline = time.monotonic() + 30
-        while get(lab, "/function/misfit.odd-leaky/fine") != ("200", b"fine"):
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+        fine = eventually(lambda: get(lab, "/function/misfit.odd-leaky/fine") == ("200", b"fine"), within_s=30)
+        assert fine, log.read_text()
         assert "OOMKilled" in log.read_text()
     finally:
         platform.remove("odd-leaky")

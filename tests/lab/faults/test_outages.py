@@ -6,8 +6,9 @@ import http.client
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import requests
@@ -20,6 +21,7 @@ from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
+from tests import waiting
 from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
@@ -27,6 +29,7 @@ from tests.lab.traffic import in_host
 NAMESPACE = "outages"
 EVENT_S = 30.0
 OUT_OF_GROUP_S = 1.0
+until = partial(waiting.until, within_s=EVENT_S, pause_s=0.02)
 CRASHES = 3
 """The middle one of their times is judged: on a busy machine one may have had to wait for a processor."""
 GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
@@ -93,14 +96,7 @@ class DirectCalls:
 
     def await_more(self, count: int) -> None:
         wanted = self.outcome.answered + count
-        eventually(lambda: self.outcome.answered >= wanted, f"{count} more answers; {self.outcome.failures}")
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + EVENT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"within {EVENT_S:.0f} s not so: {what}"
-        time.sleep(0.02)
+        until(lambda: self.outcome.answered >= wanted, f"{count} more answers; {self.outcome.failures}")
 
 
 def call(lab: Lab, query: str = "") -> requests.Response:
@@ -156,7 +152,7 @@ def test_calls_over_a_lost_trunk_fail_in_their_time_and_work_again(lab: Lab, pla
         assert call(lab, "?length=1").status_code == 200  # it crosses another trunk
     finally:
         lab.client.set_link(2, 3, loss_pct=0)
-    eventually(lambda: works(lab), "a call over the trunk")
+    until(lambda: works(lab), "a call over the trunk")
     with DirectCalls(lab, platform) as calls:
         calls.await_more(20)
     assert not calls.outcome.failures
@@ -174,16 +170,16 @@ def test_direct_calls_go_on_without(lab: Lab, platform: Platform, component: str
     with DirectCalls(lab, platform) as calls:
         calls.await_more(20)
         kill(lab, pid)
-        eventually(lambda: replaced(lab, component, pid), f"a new {component}")
+        until(lambda: replaced(lab, component, pid), f"a new {component}")
         calls.await_more(100)
     assert not calls.outcome.failures
-    eventually(lambda: settled(platform), "all is ready again")
+    until(lambda: settled(platform), "all is ready again")
     after = platform.state()
     assert instance_processes(lab) == processes
     assert after.functions == before.functions
     assert after.deployments == before.deployments
     assert {i.id: i.eip for i in after.instances.values()} == {i.id: i.eip for i in before.instances.values()}
-    eventually(lambda: works(lab), "a call by way of the gateway")
+    until(lambda: works(lab), "a call by way of the gateway")
 
 
 def kept_samples() -> Samples:
@@ -207,11 +203,11 @@ def test_no_counter_of_the_gateway_goes_back(lab: Lab, platform: Platform, numbe
         assert call(lab).status_code == 200
     before = kept_samples()  # and at once, before what is kept every second can be
     subprocess.run(lab.command("root", ["kill", f"-{number}", str(pid)]), check=True)
-    eventually(lambda: replaced(lab, "gateway", pid) and bool(kept_samples()), "a new gateway's counters")
+    until(lambda: replaced(lab, "gateway", pid) and bool(kept_samples()), "a new gateway's counters")
     after = kept_samples()
     assert any(value >= 5 for (name, _), value in before.items() if name == "gateway_function_invocation_total")
     assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
-    eventually(lambda: works(lab), "a call by way of the gateway")
+    until(lambda: works(lab), "a call by way of the gateway")
     assert sum(kept_samples().values()) > sum(before.values())
 
 
@@ -226,8 +222,8 @@ def test_no_counter_of_a_switch_goes_back_when_the_controller_restarts(lab: Lab,
         assert max(before.values()) >= 20
         pid = pid_of(lab, "controller")
         kill(lab, pid)
-        eventually(lambda: replaced(lab, "controller", pid), "a new controller")
-        eventually(lambda: settled(platform), "a controller that knows its switches")
+        until(lambda: replaced(lab, "controller", pid), "a new controller")
+        until(lambda: settled(platform), "a controller that knows its switches")
         after = counted_calls(platform)
         calls.await_more(20)
     assert not calls.outcome.failures
@@ -249,7 +245,7 @@ def test_what_changed_while_the_controller_was_away_is_put_right(lab: Lab, platf
         assert call(lab).status_code == 502  # chain-1 is reached by the gateway, chain-2 by nobody
     finally:
         lab.client.restart("controller")
-    eventually(lambda: settled(platform), "rows as the generator has them")
+    until(lambda: settled(platform), "rows as the generator has them")
     assert call(lab).status_code == 200
 
 
@@ -268,11 +264,11 @@ def test_secrets_outlive_the_apiserver(lab: Lab, platform: Platform) -> None:
         assert before[1][NAMESPACE] not in ("", "open-sesame")
         pid = pid_of(lab, "apiserver")
         kill(lab, pid)
-        eventually(lambda: replaced(lab, "apiserver", pid) and settled(platform), "a new apiserver")
+        until(lambda: replaced(lab, "apiserver", pid) and settled(platform), "a new apiserver")
         assert deployed_secrets(NAMESPACE) == before
     finally:
         assert requests.delete(url, json=secret, timeout=10).ok
-    eventually(lambda: works(lab), "a call that needs no token")
+    until(lambda: works(lab), "a call that needs no token")
 
 
 # An instance
@@ -289,7 +285,7 @@ def crash(lab: Lab, platform: Platform, victim: str) -> float:
     (pid_file,) = (lab.state_folder / "agents").glob(f"node*/{victim}.pid")
     began_s = time.monotonic()
     kill(lab, int(pid_file.read_text()))
-    eventually(lambda: victim not in group_endpoints(platform, f"chain-2.{NAMESPACE}"), "out of its group")
+    until(lambda: victim not in group_endpoints(platform, f"chain-2.{NAMESPACE}"), "out of its group")
     return time.monotonic() - began_s
 
 
@@ -304,7 +300,7 @@ def test_a_crashed_instance_leaves_its_group_at_once_and_returns(lab: Lab, platf
         with DirectCalls(lab, platform) as calls:  # the other one has them all
             calls.await_more(20)
         assert not calls.outcome.failures
-        eventually(lambda victim=victim: platform.state().instances[victim].phase is Phase.READY, "it runs again")  # type: ignore[misc]
+        until(lambda victim=victim: platform.state().instances[victim].phase is Phase.READY, "it runs again")  # type: ignore[misc]
         platform.wait_ready()
         assert group_endpoints(platform, f"chain-2.{NAMESPACE}") == set(instances)
     assert sorted(times_s)[CRASHES // 2] < OUT_OF_GROUP_S
@@ -343,4 +339,4 @@ def test_load_above_capacity_is_refused_counted_and_leaves_the_control_plane_ans
     after = answers_by_code()
     for code, count in {**refused, "200": load.outcome.answered}.items():
         assert after[code] - before.get(code, 0) == count, code
-    eventually(lambda: works(lab), "a call when the load is gone")
+    until(lambda: works(lab), "a call when the load is gone")

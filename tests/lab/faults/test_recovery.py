@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import requests
@@ -15,6 +16,7 @@ from testbed.model.cluster import Phase, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
+from tests import waiting
 from tests.lab.calls import switches_agree
 from tests.lab.conftest import CHECKOUT
 
@@ -22,6 +24,7 @@ NAMESPACE = "recovery"
 RECOVERY_S = 10.0
 CONTROLLER_START_S = 60.0
 """Python imports Ryu for 1 s here and for 15 s in the lab kernel, whose one CPU the load shares."""
+until = partial(waiting.until, within_s=RECOVERY_S)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +76,7 @@ class Load:
     def await_more(self, count: int) -> None:
         """Wait until `count` more requests have been answered."""
         wanted = self.answered + count
-        eventually(lambda: self.answered >= wanted, f"{count} more answers; failures: {self.failures[:3]}")
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = RECOVERY_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"within {timeout_s:.0f} s not so: {what}"
-        time.sleep(0.05)
+        until(lambda: self.answered >= wanted, f"{count} more answers; failures: {self.failures[:3]}")
 
 
 def kill(lab: Lab, component: str) -> None:
@@ -99,8 +95,8 @@ def test_no_request_fails_while_the_controller_is_killed_and_restarted(lab: Lab,
             load.await_more(50)
             restarts = lab.client.status()["components"]["controller"]["restarts"]
             kill(lab, "controller")
-            eventually(lambda restarts=restarts: controller_restarted(lab, restarts), "a new controller")  # type: ignore[misc]
-            eventually(lambda: switches_agree(platform), "rows equal to the generator's", CONTROLLER_START_S)
+            until(lambda restarts=restarts: controller_restarted(lab, restarts), "a new controller")  # type: ignore[misc]
+            until(lambda: switches_agree(platform), "rows equal to the generator's", within_s=CONTROLLER_START_S)
             load.await_more(50)
     assert load.failures == []
 
@@ -136,12 +132,12 @@ def test_switches_look_for_an_absent_controller_every_second(lab: Lab, platform:
         before = attempts_to_connect(lab)
         time.sleep(8)  # within which OVS by itself makes one or two more attempts, waiting up to 8 s
         assert attempts_to_connect(lab) - before >= 5
-    eventually(lambda: switches_agree(platform), "the switches connected again", 30)
+    until(lambda: switches_agree(platform), "the switches connected again", within_s=30)
 
 
 def test_a_switch_daemon_gets_its_rows_back_without_help(lab: Lab, platform: Platform) -> None:
     kill(lab, "s2")
-    eventually(lambda: switches_agree(platform), "rows of s2 equal to the generator's")
+    until(lambda: switches_agree(platform), "rows of s2 equal to the generator's")
     with Load(lab) as load:
         load.await_more(20)
     assert load.failures == []
@@ -155,7 +151,7 @@ def test_running_calls_go_on_without(lab: Lab, platform: Platform, component: st
         kill(lab, component)
         load.await_more(100)
     assert load.failures == []
-    eventually(lambda: lab.client.status()["components"][component]["pid"] is not None, f"a new {component}")
+    until(lambda: lab.client.status()["components"][component]["pid"] is not None, f"a new {component}")
     platform.wait_ready()
     after = platform.state()
     assert after.functions == before.functions
@@ -174,8 +170,8 @@ def test_a_crashed_instance_is_replaced_and_others_are_unharmed(lab: Lab, platfo
     is_server = "tr '\\0' ' ' <$p/cmdline | grep -q [i]ndex.py"  # the brackets keep it from finding itself
     inside = f"for p in /proc/[0-9]*; do {same_namespace} && {is_server} && kill -KILL ${{p#/proc/}}; done; true"
     subprocess.run(lab.command(victim.id, ["sh", "-c", inside]), check=True)
-    eventually(lambda: platform.state().instances[victim.id].phase is not Phase.READY, "the crash is noticed")
+    until(lambda: platform.state().instances[victim.id].phase is not Phase.READY, "the crash is noticed")
     with Load(lab) as load:
         load.await_more(20)
     assert load.failures == []
-    eventually(lambda: platform.state().instances[victim.id].phase is Phase.READY, "the instance runs again")
+    until(lambda: platform.state().instances[victim.id].phase is Phase.READY, "the instance runs again")

@@ -19,6 +19,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
+from tests.waiting import last
 
 LOCAL_PORTS = "30000 31999"
 CONNECTIONS = 6_000
@@ -52,10 +53,7 @@ def calls(platform: Platform) -> dict[tuple[str, str], int]:
 
 def await_count(platform: Platform, pair: tuple[str, str], wanted: int) -> int:
     """The pair's counter once it has reached `wanted`, or after a while: switches report with a delay."""
-    deadline = time.monotonic() + COUNTERS_SETTLE_S
-    while (count := calls(platform).get(pair, 0)) < wanted and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return count
+    return last(lambda: calls(platform).get(pair, 0), lambda count: count >= wanted, COUNTERS_SETTLE_S, pause_s=0.2)
 
 
 @contextmanager

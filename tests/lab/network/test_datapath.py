@@ -18,9 +18,10 @@ from testbed.model.cluster import Instance, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
-from tests.lab.calls import Books, attempts, eventually, request, sniffed, still_answers, upload_s
+from tests.lab.calls import Books, attempts, request, sniffed, still_answers, upload_s
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, reaches
+from tests.waiting import eventually
 
 NAMESPACE = "slice"
 CALLER, CALLEE = f"chain-1.{NAMESPACE}", f"chain-2.{NAMESPACE}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from testbed.network.hosts.sandboxes import PREPARED_PER_NODE
 from testbed.network.lab import Lab
 from testbed.observe import coldstarts
 from testbed.platform.client.platform import Platform
+from tests import waiting
 from tests.lab.custom import deploy
 
 FIRST_INDEX = 5000
@@ -31,19 +32,13 @@ def handle(event, context):
     time.sleep(float(event.query.get("seconds", "0")))
     return "ok"
 """
+until = partial(waiting.until, within_s=30)
 
 
 @pytest.fixture(scope="module")
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         yield Platform(lab)
-
-
-def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def ports(lab: Lab, node: int) -> set[str]:

@@ -6,7 +6,6 @@ It knows nothing of the testbed; what makes it a gateway is that it passes every
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host
+from tests.waiting import last
 
 CONFIGURATION = """
 global
@@ -94,14 +94,13 @@ def test_a_chain_runs_through_it_and_its_traffic_is_on_the_switches(lab: Lab, pl
             return [session.get(url, timeout=20).json()["functions"] for _ in range(REQUESTS)][-1]
 
     assert in_host(lab, "client", ask) == [f"chain-{number}" for number in range(1, CHAIN + 1)]
-    deadline = time.monotonic() + SETTLE_S
     wanted = {(caller, "gateway"): REQUESTS for caller in functions[:-1]}  # a connection for each call
-    while True:
-        now = calls(lab, platform)
-        grown = {pair: count - before.get(pair, 0) for pair, count in now.items()}
-        if all(grown.get(pair) == count for pair, count in wanted.items()) or time.monotonic() > deadline:
-            break
-        time.sleep(0.2)
+
+    def has_grown(now: dict[tuple[str, str], int]) -> bool:
+        return all(now.get(pair, 0) - before.get(pair, 0) == count for pair, count in wanted.items())
+
+    now = last(lambda: calls(lab, platform), has_grown, SETTLE_S, pause_s=0.2)
+    grown = {pair: count - before.get(pair, 0) for pair, count in now.items()}
     assert {pair: grown[pair] for pair in wanted} == wanted
     assert all(now[("gateway", function)] >= 1 for function in functions)
     assert grown[("client", "gateway")] == 1

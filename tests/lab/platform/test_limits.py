@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from testbed.model import addressing
 from testbed.network.lab import STATE_ROOT, Lab, sweep
 from testbed.network.process.cgroups import Cgroups, hierarchies
 from testbed.platform.client.platform import Platform
+from tests import waiting
 from tests.lab.conftest import CHECKOUT
 from tests.lab.custom import deploy
 
@@ -49,6 +51,7 @@ def handle(event, context):
         return " ".join(names)
     return "ok"
 """
+until = partial(waiting.until, within_s=30, pause_s=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +75,6 @@ def ask(namespace: str, timeout_s: float = 20, **query: Any) -> requests.Respons
 
 def instance_of(platform: Platform, namespace: str) -> str:
     return next(one.id for one in platform.state().instances.values() if one.namespace == namespace)
-
-
-def until(condition: Any, what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def log_of(lab: Lab, instance: str) -> Path:

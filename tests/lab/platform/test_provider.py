@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import command_line
 from tests.lab.custom import deploy
+from tests.waiting import until
 
 NAMESPACE = "provider"
 PLANTED = "planted-in-a-lab-41c9"
@@ -49,13 +49,6 @@ def ask(**query: str) -> str:
     answer = requests.get(url, params=query, timeout=20)
     assert answer.status_code == 200, answer.text
     return answer.text
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_a_secret_is_a_file_and_another_value_comes_with_other_instances(lab: Lab, platform: Platform) -> None:
@@ -127,7 +120,7 @@ def test_a_killed_apiserver_loses_nothing(lab: Lab, platform: Platform) -> None:
         except PlatformError:
             return False
 
-    eventually(answers, "an apiserver again")
+    until(answers, "an apiserver again", within_s=60)
     assert lab.client.status()["components"]["apiserver"]["restarts"] > part["restarts"]
     assert kept(platform) == before
     assert scale_requests() == scaled > 0

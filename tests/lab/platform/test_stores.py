@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
+from tests import waiting
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, reaches
 
@@ -27,7 +27,7 @@ APPLICATION = CHECKOUT / "tests/lab/functions/till/stack.yaml"
 TENANTS = {"till-a": Route.DIRECT, "till-b": Route.GATEWAY}
 BALANCE = "opening balance; Übertrag"
 GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
-SETTLED_S = 20.0
+eventually = partial(waiting.eventually, within_s=20.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +51,6 @@ def state(platform: Platform) -> ClusterState:
 def sell(lab: Lab, tenant: str, what: str = "") -> requests.Response:
     url = f"{GATEWAY}/function/till.{tenant}"
     return in_host(lab, "client", lambda: requests.post(url, data=what.encode(), timeout=30))
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SETTLED_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def phase(platform: Platform, instance: str) -> Phase:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import arp_frame, in_host, matrix, reaches, send_frames, syn_frame
+from tests.waiting import last
 
 LENGTH = 4
 TENANTS = {"tenant-a": Route.DIRECT, "tenant-b": Route.DIRECT, "tenant-g": Route.GATEWAY}
@@ -56,10 +56,7 @@ def drops(platform: Platform, reason: str) -> int:
 
 def await_drops(platform: Platform, reason: str, at_least: int) -> int:
     """The counter, once it has reached `at_least` or 5 s have passed: switches report with a delay."""
-    deadline = time.monotonic() + 5
-    while (count := drops(platform, reason)) < at_least and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return count
+    return last(lambda: drops(platform, reason), lambda count: count >= at_least, within_s=5)
 
 
 def test_exactly_the_call_graph_passes(lab: Lab, platform: Platform, state: ClusterState) -> None:

@@ -19,9 +19,10 @@ from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.observe import trace as tracing
 from testbed.platform.client.platform import Platform
-from tests.lab.calls import attempts, eventually, sniffed, still_answers, switches_agree
+from tests.lab.calls import attempts, sniffed, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame
+from tests.waiting import eventually, last
 
 T = TypeVar("T")
 TENANTS = {"rules-a": Route.DIRECT, "rules-b": Route.DIRECT}
@@ -66,9 +67,7 @@ def vip(state: ClusterState, function: str, tenant: str = "rules-a") -> str:
 
 def settled(value: Callable[[], T], wanted: T) -> T:
     """The value, as soon as it is the wanted one, or as it is in the end."""
-    found: list[T] = []
-    eventually(lambda: found.append(value()) is None and found[-1] == wanted)
-    return found[-1]
+    return last(value, lambda found: found == wanted)
 
 
 def everything(lab: Lab, state: ClusterState) -> dict[tuple[str, str], bool]:

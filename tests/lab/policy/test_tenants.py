@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,6 +22,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, matrix, reaches, send_frames, syn_frame
+from tests.waiting import until
 
 TENANTS = {
     "victim": Route.DIRECT,
@@ -79,13 +80,6 @@ def ask(lab: Lab, host: str, path: str, method: str = "GET", **options: object) 
     return in_host(lab, host, lambda: requests.request(method, GATEWAY + path, timeout=20, **options))  # type: ignore[arg-type]
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + EVENT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"within {EVENT_S:.0f} s not so: {what}"
-        time.sleep(0.05)
-
-
 # The direct route
 
 
@@ -132,7 +126,7 @@ def test_who_pretends_to_be_another_tenant_is_dropped(
     before, dropped = calls_to(platform, callee), drops(platform, "spoofed-source")
     frames = [syn_frame(mac, ip, state.functions[callee].vip, 30_000 + n) for n in range(20)]
     send_frames(lab, thief.id, frames)
-    eventually(lambda: drops(platform, "spoofed-source") >= dropped + len(frames), "all counted as spoofed")
+    until(lambda: drops(platform, "spoofed-source") >= dropped + len(frames), "all counted as spoofed", EVENT_S)
     assert calls_to(platform, callee) == before
 
 

@@ -16,9 +16,10 @@ from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
-from tests.lab.calls import SETTLED_S, Books, request
+from tests.lab.calls import Books, request
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, send_frames, syn_frame
+from tests.waiting import until
 
 CONCURRENT, ONE_BY_ONE, FLOOD = 50, 5, 3000
 START_S = 1.5
@@ -182,7 +183,8 @@ def test_a_function_that_is_removed_while_its_call_is_held_resets_it(lab: Lab, p
 
 def await_held(platform: Platform, function: str) -> None:
     """Wait until a call of the function is held."""
-    deadline = time.monotonic() + SETTLED_S
-    while not any(row["now"] for row in platform.counters()["holds"] if row["function"] == function):
-        assert time.monotonic() < deadline, f"no call of {function} was held"
-        time.sleep(0.02)
+
+    def held() -> bool:
+        return any(row["now"] for row in platform.counters()["holds"] if row["function"] == function)
+
+    until(held, f"a call of {function} is held", pause_s=0.02)

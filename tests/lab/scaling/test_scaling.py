@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.observe.shares import Share, shares
 from testbed.platform.client.platform import Platform
-from tests import recompute_scaling
+from tests import recompute_scaling, waiting
 from tests.lab.conftest import CHECKOUT
 from tests.lab.scaling.load import Load, at_rates
 from tests.lab.traffic import in_host
@@ -35,6 +36,7 @@ BY_CHANCE = 1e-7
 """OVS deals 26, 26, 26, 25 and 25 slots: so even a spread is refused once in 150 000 runs, and one of 25 % and four
 times 18.75 %, as 16 slots make it, passes once in 500."""
 PATIENCE_S = 60.0
+until = partial(waiting.until, within_s=PATIENCE_S)
 
 
 def chain(annotated: str = "", **variables: str) -> Application:
@@ -59,13 +61,6 @@ def platform(lab: Lab) -> Iterator[Platform]:
             platform.remove(namespace)
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"within {PATIENCE_S:.0f} s not so: {what}"
-        time.sleep(0.1)
-
-
 def decisions(function: str) -> list[dict[str, Any]]:
     answer = requests.get(f"{addressing.SCALER_URL}/decisions", params={"function": function}, timeout=10)
     return [json.loads(line) for line in answer.text.splitlines()]
@@ -87,13 +82,13 @@ def told(title: str, found: list[Share]) -> dict[str, int]:
 
 def test_a_load_that_rises_and_falls_scales_from_zero_and_back(lab: Lab, platform: Platform) -> None:
     scaled = [f"chain-1.{BY_GATEWAY}", f"chain-2.{DIRECT}"]
-    eventually(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance before the load")
+    until(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance before the load")
     before = {name: decisions(name)[-1]["number"] for name in scaled}
     targets = [f"/function/chain-1.{BY_GATEWAY}?length=1", f"/function/chain-1.{DIRECT}"]
     loads = [Load(lab, target, CALLERS, at_rates(RISE_AND_FALL)) for target in targets]
     answered = [(load.wait().failures, load.answered) for load in loads]
     assert answered == [([], sum(round(seconds * rate) for seconds, rate in RISE_AND_FALL))] * 2
-    eventually(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance after the cooldown")
+    until(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance after the cooldown")
     kept = [json.loads(line) for line in (lab.state_folder / "logs" / "scaler-decisions.ndjson").open()]
     for name in scaled:
         entries = decisions(name)
@@ -129,7 +124,7 @@ def test_nothing_is_taken_away_while_scaler_or_controller_are_away(lab: Lab, pla
     name = f"chain-2.{DIRECT}"
     times_s = (number / 40 for number in range(40 * 10))
     load = Load(lab, f"/function/chain-1.{DIRECT}", CALLERS, times_s)
-    eventually(lambda: replicas(platform, name) == 3, "three instances")
+    until(lambda: replicas(platform, name) == 3, "three instances")
     before = decisions(name)[-1]["number"]
     for component in ("scaler", "controller"):
         lab.client.restart(component, {})
@@ -172,7 +167,7 @@ def test_new_connections_are_spread_evenly(lab: Lab, platform: Platform) -> None
     with ThreadPoolExecutor(CALLERS) as pool:
         made = pool.map(lambda _: in_host(lab, caller, lambda: connections_made(vip, each)), range(CALLERS))
         assert sum(made) == EVEN_CONNECTIONS
-    eventually(lambda: sum(given(platform, name).values()) - sum(before.values()) >= EVEN_CONNECTIONS, "all counted")
+    until(lambda: sum(given(platform, name).values()) - sum(before.values()) >= EVEN_CONNECTIONS, "all counted")
     spread = [count - before[one] for one, count in given(platform, name).items()]
     print(f"\n{EVEN_CONNECTIONS} connections over {EVEN_INSTANCES} instances: {spread}")
     assert len(spread) == EVEN_INSTANCES
