@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from mariadb_rig import MariaDb
+
+from tests.unit.functions.mariadb_rig import MariaDb
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mariadb_rig import MariaDb
-from retail_rig import RETAIL
 
 from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function
@@ -16,6 +14,8 @@ from testbed.model.errors import UsageError
 from testbed.model.stack import reader
 from testbed.platform.client import seeding
 from testbed.platform.datastores import access
+from tests.unit.functions.hello_retail.retail_rig import RETAIL
+from tests.unit.functions.mariadb_rig import MariaDb
 
 NAME = "hello_retail"
 

@@ -11,9 +11,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from function_rig import CHECKOUT, Server, build
 
 from testbed.model.stack.reader import load
+from tests.unit.functions.function_rig import CHECKOUT, Server, build
 
 BOOKINFO = CHECKOUT / "functions" / "bookinfo"
 POD = "reviews-v2-0123456789-abcd"

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from function_rig import CHECKOUT, Server
+
+from tests.unit.functions.function_rig import CHECKOUT, Server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from function_rig import CHECKOUT, Server
+
+from tests.unit.functions.function_rig import CHECKOUT, Server
 
 HANDLER = CHECKOUT / "functions" / "bookinfo" / "ratings"
 

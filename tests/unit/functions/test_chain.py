@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from function_rig import CHAIN, CHECKOUT, Server
 
 from testbed.model.stack.reader import load, select
+from tests.unit.functions.function_rig import CHAIN, CHECKOUT, Server
 
 HANDLER = CHAIN / "chain"
 

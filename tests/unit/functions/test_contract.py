@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from function_rig import HANDLER_FILES, Server, build
+
+from tests.unit.functions.function_rig import HANDLER_FILES, Server, build
 
 CONTRACT = Path(__file__).parent / "contract"
 LANGUAGES = tuple(HANDLER_FILES)

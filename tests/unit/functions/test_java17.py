@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from function_rig import HANDLER_FILES, Server, build
 
 from testbed.model.errors import StackError
+from tests.unit.functions.function_rig import HANDLER_FILES, Server, build
 
 ECHO = """
 package com.openfaas.function;

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from function_rig import Server
+
+from tests.unit.functions.function_rig import Server
 
 HTML = "text/html; charset=utf-8"
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from function_rig import Server
+
+from tests.unit.functions.function_rig import Server
 
 ECHO = '''
 import json

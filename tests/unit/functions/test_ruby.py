@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from function_rig import Server
+
+from tests.unit.functions.function_rig import Server
 
 HTML = "text/html;charset=utf-8"
 

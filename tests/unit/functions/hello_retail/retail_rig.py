@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from function_rig import CHECKOUT, Server
-from mariadb_rig import PASSWORD, MariaDb, free_port
+
+from tests import waiting
+from tests.unit.functions.function_rig import CHECKOUT, Server
+from tests.unit.functions.mariadb_rig import PASSWORD, MariaDb, free_port
 
 RETAIL = CHECKOUT / "functions" / "hello_retail"
 FUNCTIONS = (
@@ -38,6 +41,7 @@ CALLEES = {
     "URL_PRODUCT_PURCHASE_AUTHORIZE_CC": "product-purchase-authorize-cc",
     "URL_PRODUCT_PURCHASE_PUBLISH": "product-purchase-publish",
 }
+until = partial(waiting.until, within_s=20, pause_s=0.01)
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,6 @@ class Mail:
     sender: str
     recipients: tuple[str, ...]
     content: bytes
-
-
-def eventually(truth: Callable[[], Any]) -> Any:
-    """What `truth` gives, once it is true."""
-    deadline = time.monotonic() + 20
-    while not (value := truth()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
-    return value
 
 
 class Gateway:
@@ -130,7 +125,7 @@ class Gateway:
 
     def ask(self, name: str, value: Any, path: str = "/") -> Hop:
         """Ask a function from outside, once what was asked before has come to its end; returns that hop."""
-        eventually(lambda: self.under_way == 0)
+        until(lambda: self.under_way == 0, "what was asked before has ended")
         self.hops.clear()
         connection = http.client.HTTPConnection(*self._server.server_address[:2], timeout=20)
         try:
@@ -143,7 +138,10 @@ class Gateway:
 
     def hop(self, callee: str) -> Hop:
         """The hop to this function; waits for one that is still under way."""
-        found: Hop = eventually(lambda: next((hop for hop in list(self.hops) if hop.callee == callee), None))
+        found = until(
+            lambda: next((hop for hop in list(self.hops) if hop.callee == callee), None), f"a hop to {callee}"
+        )
+        assert found
         return found
 
     def stop(self) -> None:
@@ -181,8 +179,8 @@ class Shop:
 
     def seed(self, photographers: int = 9) -> None:
         """Begin anew, once nothing is under way any more: photos are stored after the answer."""
-        eventually(lambda: self.gateway.under_way == 0)
-        eventually(lambda: not any(self.database.sessions() or time.sleep(0.03) for _ in range(3)))
+        until(lambda: self.gateway.under_way == 0, "nothing is under way")
+        until(lambda: not any(self.database.sessions() or time.sleep(0.03) for _ in range(3)), "no session is left")
         self.database.empty()
         self.database.execute(f"SET @photographers = {photographers};" + (RETAIL / "seed.sql").read_text())
 

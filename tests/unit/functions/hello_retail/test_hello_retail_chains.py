@@ -1,90 +1,29 @@
-"""Hello, Retail!: what its functions say to each other to the byte, what they ask the database, and how they fail."""
+"""The three chains of Hello, Retail!: what functions say to each other to the byte, and what they ask the database."""
 
 from __future__ import annotations
 
 import base64
 import json
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from function_rig import Server
-from mariadb_rig import MariaDb, free_port
-from retail_rig import FUNCTIONS, OPERATORS, RETAIL, Hop, Shop, eventually, shop
 
-from experiments.application_requests import Request, load
-
-REQUESTS = load("hello_retail")
-PUT = ["BEGIN", "DELETE", "INSERT", "COMMIT"]
-SHOW = "SHOW TABLES LIKE"
-AUTHORIZATION = re.compile(rb'"authorization":\d+')
-
-
-@pytest.fixture(scope="module")
-def running(database: MariaDb, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with shop(tmp_path_factory.mktemp("shop"), database) as started:
-        yield started
-
-
-@pytest.fixture
-def retail(running: Shop) -> Shop:
-    """The shop with nine free photographers."""
-    running.seed()
-    running.gateway.before.clear()
-    running.mailbox.mails.clear()
-    return running
-
-
-def ask(retail: Shop, name: str, answer: Any = None, **changes: Any) -> Hop:
-    """One of the application's requests, with some of its fields changed."""
-    request: Request = REQUESTS[name]
-    value = json.loads(request.content(number=0, previous=answer))
-    return retail.gateway.ask(request.function, {**value, **changes}, request.path)
-
-
-def photo_request(retail: Shop) -> Any:
-    hop = ask(retail, "photo-request")
-    assert hop.status == 200, hop.answer
-    return json.loads(hop.answer)
-
-
-def sizes(hop: Hop) -> tuple[int, int]:
-    """Bytes of request and answer, with an authorisation of sixteen digits and elapsed times of one digit."""
-    return nominal(hop.request), nominal(hop.answer)
-
-
-def nominal(body: bytes) -> int:
-    body = re.sub(rb'Elapse":\d+', b'Elapse":1', body)
-    return len(AUTHORIZATION.sub(b'"authorization":1234567890123456', body))
-
-
-def error(hop: Hop) -> tuple[int, str]:
-    return hop.status, json.loads(hop.answer)["error"]
-
-
-def recorded(retail: Shop, action: Callable[[], Any], connections: int) -> list[list[str]]:
-    """The statements that `action` made, for each of the connections that it is expected to make."""
-    retail.database.start_recording()
-    action()
-    eventually(lambda: sum(one.command == "Quit" for one in retail.database.recorded()) >= connections)
-    statements = retail.database.stop_recording()
-    by_connection: dict[int, list[str]] = {}
-    for one in statements:
-        by_connection.setdefault(one.connection, []).append(one.command if one.command != "Query" else verb(one.text))
-    found = list(by_connection.values())
-    assert all((one[0], one[-1]) == ("Connect", "Quit") for one in found), found
-    return [one[1:-1] for one in found]
-
-
-def verb(statement: str) -> str:
-    return SHOW if statement.startswith(SHOW) else statement.split(maxsplit=1)[0]
-
+from tests.unit.functions.function_rig import Server
+from tests.unit.functions.hello_retail.questions import (
+    AUTHORIZATION,
+    PUT,
+    REQUESTS,
+    SHOW,
+    ask,
+    error,
+    nominal,
+    photo_request,
+    recorded,
+    sizes,
+)
+from tests.unit.functions.hello_retail.retail_rig import Shop, until
 
 # ---- Chain 3
 
@@ -176,7 +115,7 @@ def test_a_message_that_fails_is_told_in_the_log_only(retail: Shop) -> None:
         assert retail.gateway.hop("photo-message").status == 500
     finally:
         retail.gateway.ports = ports
-    eventually(lambda: "Failed in photo-message" in retail.servers["photo-request"].log.read_text())
+    until(lambda: "Failed in photo-message" in retail.servers["photo-request"].log.read_text(), "the log says so")
 
 
 def test_chain_1_speaks_of_its_assignment_in_strings(retail: Shop) -> None:
@@ -224,7 +163,7 @@ def test_the_mail_arrives_and_is_not_waited_for(retail: Shop) -> None:
     assert retail.gateway.hop("photo-message").status == 200
     assert retail.mailbox.mails == []
     retail.mailbox.release.set()
-    eventually(lambda: retail.mailbox.mails)
+    until(lambda: retail.mailbox.mails, "the mail is there")
     (mail,) = retail.mailbox.mails
     assert mail.recipients == ("1@hello-retail.example",)
     assert b"Subject: Hello Retail: please photograph Striped Wool Socks, Three Pair" in mail.content
@@ -262,7 +201,7 @@ def test_the_photo_is_stored_without_being_waited_for(retail: Shop) -> None:
     with retail.database.locked("SELECT * FROM storedPhotos FOR UPDATE"):
         assert ask(retail, "photo-acquire", before).status == 200
         assert retail.database.execute("SELECT rowvalues FROM storedPhotos") == [("locked",)]
-    eventually(lambda: "url" in retail.database.execute("SELECT rowvalues FROM storedPhotos")[0][0])
+    until(lambda: "url" in retail.database.execute("SELECT rowvalues FROM storedPhotos")[0][0], "the photo is stored")
 
 
 def test_chain_2_uses_the_assignment_up_and_its_photographer_with_it(retail: Shop) -> None:
@@ -286,7 +225,7 @@ def test_photo_bytes_stay_where_they_are_received(retail: Shop, number: int, siz
     assert b'photo":' not in retail.gateway.hop("photo-success").request
     assert request.request_bytes[0] <= len(outside.request) <= request.request_bytes[1]
     assert request.answer_bytes[0] <= len(outside.answer) <= request.answer_bytes[1]
-    ((stored,),) = eventually(lambda: retail.database.execute("SELECT rowvalues FROM storedPhotos"))
+    ((stored,),) = until(lambda: retail.database.execute("SELECT rowvalues FROM storedPhotos"), "it is stored")
     assert json.loads(stored)["photo"] == body["photo"]
 
 
@@ -301,131 +240,7 @@ def test_chains_1_and_2_pair_up_as_often_as_there_are_photographers(retail: Shop
     assert lengths == {315}
 
 
-# ---- The other ways in
-
-
-@pytest.mark.parametrize("name", sorted(REQUESTS))
-def test_every_described_request_has_its_status_and_sizes(retail: Shop, name: str) -> None:
-    request = REQUESTS[name]
-    before = photo_request(retail) if request.after else None
-    hop = ask(retail, name, before)
-    assert hop.status == request.status
-    assert request.request_bytes[0] <= len(hop.request) <= request.request_bytes[1]
-    assert request.answer_bytes[0] <= len(hop.answer) <= request.answer_bytes[1]
-    assert request.measured == (name in ("photo-request", "photo-acquire", "product-purchase"))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("list-categories", [[SHOW, "SELECT"]]),
-        ("list-products", [[SHOW, "SELECT"]]),
-        ("create-product", [[SHOW, *PUT]] * 3),
-        ("register-photographer", [[SHOW, *PUT]]),
-    ],
-)
-def test_statements_of_the_other_ways_in(retail: Shop, name: str, expected: list[list[str]]) -> None:
-    assert recorded(retail, lambda: ask(retail, name), len(expected)) == expected
-
-
-def test_a_product_is_written_in_two_branches_at_the_same_time(retail: Shop) -> None:
-    """A catalogue that is held up does not hold the price up."""
-    retail.database.execute("UPDATE productPrice SET rowvalues = 'old'")
-    with (
-        ThreadPoolExecutor(1) as pool,
-        retail.database.locked("SELECT * FROM productCategory FOR UPDATE") as unlock,
-    ):
-        answer = pool.submit(ask, retail, "create-product")
-        eventually(lambda: retail.database.execute("SELECT rowvalues FROM productPrice") == [('{"price":"499"}',)])
-        assert not answer.done()
-        unlock()
-        assert answer.result().status == 200
-
-
-def test_an_empty_shop_makes_its_tables_as_it_is_filled(retail: Shop) -> None:
-    seeded = retail.database.definitions()
-    contents = retail.database.contents(("productCategory", "productCatalog", "productPrice", "creditCardAuthority"))
-    retail.database.empty()
-    assert ask(retail, "create-product").status == 200
-    assert ask(retail, "register-photographer").status == 200
-    card = {"user": "prabkumar", "creditCard": "1234-5678-9"}
-    added = retail.gateway.ask(OPERATORS, card)
-    assert (added.status, added.answer, len(added.request)) == (200, b"", 47)
-    assert ask(retail, "product-purchase").status == 200
-    assert retail.database.contents(tuple(contents)) == contents, "the seed is what these requests make"
-    ((entry,),) = retail.database.execute("SELECT rowvalues FROM photographerRegistry")
-    assert (len(entry), json.loads(entry)["assignments"]) == (61, 0)
-    assert ask(retail, "photo-acquire", photo_request(retail)).status == 200
-    eventually(lambda: retail.database.definitions() == seeded)
-
-
-def test_a_product_may_be_given_an_image(retail: Shop) -> None:
-    image = {"data": {"id": "4579874", "image": "https://photos.example/4579874/1"}}
-    assert retail.gateway.ask("product-catalog-builder", image, "/image").status == 200
-    (product,) = json.loads(ask(retail, "list-products").answer)
-    assert product["image"] == image["data"]["image"]
-    unknown = retail.gateway.ask("product-catalog-builder", {"data": {"id": "0"}}, "/image")
-    assert error(unknown) == (500, "there is no product 0")
-
-
-# ---- Settings and faults
-
-
-def test_pooled_connections_are_used_again_and_replaced_when_dead(database: MariaDb, tmp_path: Path) -> None:
-    functions = ("product-purchase-get-price", "product-purchase-authorize-cc")
-    with shop(tmp_path, database, functions, DB_CONNECTIONS="pooled") as pooled:
-        pooled.seed()
-        order = {"id": "4579874", "creditCard": "1234-5678-9", "user": "prabkumar"}
-        database.start_recording()
-        for _ in range(5):
-            assert pooled.gateway.ask(functions[0], order).status == 200
-        counted = Counter(one.command for one in database.stop_recording())
-        assert (counted["Connect"], counted["Query"], counted["Quit"]) == (1, 15, 0)
-        for (number,) in database.execute("SELECT id FROM information_schema.processlist WHERE user = 'app'"):
-            database.execute(f"KILL {number}")
-        assert pooled.gateway.ask(functions[0], order).status == 200
-
-
-def test_parallel_purchase_asks_for_price_and_authorisation_at_the_same_time(database: MariaDb, tmp_path: Path) -> None:
-    functions = tuple(name for name in FUNCTIONS if name.startswith("product-purchase"))
-    with shop(tmp_path, database, functions, PURCHASE_PARALLEL="true") as parallel:
-        parallel.seed()
-        both_under_way = threading.Barrier(2)
-        parallel.gateway.before = dict.fromkeys(functions[1:3], lambda: both_under_way.wait(10))
-        outside = ask(parallel, "product-purchase")
-        hop = parallel.gateway.hop
-        price, card, publish = (hop(name) for name in functions[1:])
-        assert max(price.ended_s, card.ended_s) <= publish.started_s
-        assert [sizes(one) for one in (price, card, publish, outside)] == [(62, 92), (62, 111), (141, 98), (62, 98)]
-        assert error(ask(parallel, "product-purchase", user="nobody")) == (500, "failed to authorize credit card")
-
-
-@pytest.mark.parametrize(("connection", "connections"), [("per-call", 9), ("keepalive", 1)])
-def test_calls_open_a_connection_each_unless_kept(
-    database: MariaDb, tmp_path: Path, connection: str, connections: int
-) -> None:
-    functions = tuple(name for name in FUNCTIONS if name.startswith("product-purchase"))
-    with shop(tmp_path, database, functions, CONNECTION=connection) as retail:
-        retail.seed()
-        for _ in range(3):
-            assert ask(retail, "product-purchase").status == 200
-        assert retail.gateway.connections == 3 + connections
-
-
-def test_without_database_and_callees_the_errors_say_so(database: MariaDb, tmp_path: Path) -> None:
-    functions = ("product-purchase", "product-purchase-get-price")
-    with shop(tmp_path, database, functions, DB_PORT=str(free_port())) as retail:
-        assert error(ask(retail, "product-purchase")) == (500, "failed to get price")
-        status, text = error(retail.gateway.hop("product-purchase-get-price"))
-        assert (status, text.startswith("the database cannot be reached")) == (500, True)
-
-
-def test_functions_that_call_none_import_no_http_client() -> None:
-    """Its import takes a tenth of a second of every cold start."""
-    callers = {name for name in FUNCTIONS if "common.calls" in (RETAIL / name / "handler.py").read_text()}
-    assert callers == {"photo-request", "photo-acquire", "product-purchase"}
-    for shared in ("wire", "keyvalue"):
-        assert "requests" not in (RETAIL / "common" / f"{shared}.py").read_text().split("import", 1)[1]
+# ---- All three
 
 
 def test_servers_keep_call_ids(running: Shop) -> None:
