@@ -57,11 +57,13 @@ def impatient_gateway(lab: Lab, platform: Platform) -> Iterator[None]:
 
 @pytest.fixture
 def neighbour(lab: Lab, platform: Platform) -> Iterator[None]:
-    """Another tenant's calls all the while: none fails."""
+    """Another tenant's calls all the while, from before to after: none fails."""
     with Requests(lab.client, "chain-1.neighbour", pause_s=PROBE_PAUSE_S) as load:
+        until(lambda: load.outcome.answered > 0, "the neighbour is answered", within_s=30)
         yield
+        answered = load.outcome.answered
+        until(lambda: load.outcome.answered > answered, "the neighbour is still answered", within_s=30)
     assert load.outcome.failures == {}
-    assert load.outcome.answered > 0
 
 
 def await_gateway(lab: Lab) -> None:
