@@ -1,1 +1,11 @@
-"""What subjects measure with."""
+"""What the bench's subjects measure with: load, servers to aim it at, labs, profiles. No rig knows a subject.
+
+Open the subject first, and what it uses here then.
+
+    client     the load generator for HTTP, the same for every target
+    servers    the function and the apiserver that stand behind a gateway on the loopback
+    proxies    these, HAProxy and the gateway as processes of this machine
+    labs       a lab of the subject's own, a chain in it, its processes
+    profiling  programs of a lab under cProfile
+    flooder    a flood of first packets
+"""
