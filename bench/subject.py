@@ -66,6 +66,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject(
             "flood", "bench.subjects.flood", "another tenant under a flood of packets for the controller", (50, 12)
         ),
+        Subject("hang", "bench.subjects.hang", "beside a switch that hangs", (150, 20)),
         Subject("streams", "bench.subjects.streams", "a large upload and idle connections", (60, 6)),
         Subject("gateway", "bench.subjects.gateway", "the gateway beside HAProxy", (280, 8)),
         Subject("experiment", "bench.subjects.experiment", "`experiment` with no argument", (360, 60), extra=True),

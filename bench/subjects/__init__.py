@@ -14,6 +14,7 @@ In a lab:
     activation  from no instance to the first answer
     changes     from an event to the last switch's barrier
     pipeline    a direct call through all tables, beside plain forwarding
+    hang        a scaling and a cold call while another node's switch hangs
     flood       what one tenant's flood does to another
     experiment  the experiment that `make experiment` runs, as a whole
 """

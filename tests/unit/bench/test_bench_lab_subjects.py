@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import pytest
 
 from bench.outcome import Outcome
-from bench.subjects import activation, flood, sandboxes
+from bench.rigs import openflow
+from bench.subjects import activation, changes, flood, sandboxes
 from bench.subjects.activation import ColdCall
 from bench.subjects.flood import Window
 
@@ -70,3 +74,25 @@ def test_growth_of_a_sandbox_is_a_slope_in_microseconds() -> None:
     estimate = sandboxes.slope([5.0 + 0.02 * n for n in range(50)], seed=1)
     assert estimate.value == pytest.approx(20)
     assert estimate.low == pytest.approx(20)
+
+
+def test_a_ratio_of_quantiles_has_an_interval_around_it() -> None:
+    bare = [1.0 + 0.01 * n for n in range(100)]
+    estimate = changes.ratio_of_quantiles([2 * one for one in bare], bare, 0.5, seed=1)
+    assert estimate.value == pytest.approx(2)
+    assert estimate.low is not None and estimate.high is not None
+    assert 1.7 < estimate.low < 2 < estimate.high < 2.3
+
+
+def test_the_bare_clients_bundle_is_whole_messages() -> None:
+    """Each says its own length, so that a switch finds the next."""
+    here, there = socket.socketpair()
+    switch = openflow.Switch.__new__(openflow.Switch)
+    switch._socket, switch._bundle = here, 0
+    switch.send_bundle()
+    data, kinds = there.recv(65536), []
+    while data:
+        _, kind, length, _ = struct.unpack("!BBHI", data[:8])
+        kinds.append(kind)
+        data = data[length:]
+    assert kinds == [openflow.EXPERIMENTER] * 3 + [openflow.BARRIER_REQUEST]

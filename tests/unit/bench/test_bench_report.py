@@ -20,7 +20,7 @@ def write(folder: Path, subject: str, outcome: Outcome, *, quick: bool = False) 
 
 def document(folder: Path) -> Path:
     path = folder / "performance.md"
-    path.write_text(f"# By hand\n\nbefore\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
+    path.write_text(f"# By hand\n\nbefore\n\n{report.BEGIN}\nan earlier table\n{report.END}\n\nafter\n")
     return path
 
 
@@ -34,7 +34,7 @@ def test_text_around_the_markers_stays(tmp_path: Path) -> None:
     text = path.read_text()
     assert text.startswith(f"# By hand\n\nbefore\n\n{report.BEGIN}\n")
     assert text.endswith(f"{report.END}\n\nafter\n")
-    assert "old" not in text
+    assert "an earlier table" not in text
 
 
 def test_making_it_twice_changes_nothing(tmp_path: Path) -> None:
