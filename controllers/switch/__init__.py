@@ -11,6 +11,7 @@ Open `worker` first: one thing after another that is done for a switch. Then `st
     state       one switch: told, confirmed, owed, to be looked at again (pure)
     reconcile   desired tables - actual tables -> changes in a safe order (pure)
     flushing    which connections a change forbids, and whether they still are forbidden later (pure)
+    debts       the flushes a switch is still to be sent: when, how often, in which order (pure)
     latency     how long changes take until the last barrier (pure)
     channel     the OpenFlow connection: questions, answers, what is refused
     translator  changes and questions -> OpenFlow messages

@@ -89,7 +89,7 @@ class Fleet:
         """These changes are on their way to a switch: what they forbid is owed from now on."""
         now_s = monotonic()
         for flush in flushes(node, ordered, self.generator.index):
-            self.switches.setdefault(flush.node, Switch(flush.node)).owe(flush, self.now.revision, now_s)
+            self.switches.setdefault(flush.node, Switch(flush.node)).owed.add(flush, self.now.revision, now_s)
             self._wake(flush.node, None)
 
     def settled(self, node: int, ordered: Iterable[Change]) -> None:
@@ -113,7 +113,7 @@ class Fleet:
     def holds(self, node: int, revision: int) -> bool:
         """Whether a node's switch has what a revision brought, and has forgotten what it forbids."""
         switch = self.switches.get(node)
-        return switch is not None and self.reached(node).revision >= revision and not switch.owes(revision)
+        return switch is not None and self.reached(node).revision >= revision and not switch.owed.has_first(revision)
 
     def is_due(self, flush: Flush) -> bool:
         return is_due(flush, self.generator.index, self.generator.allows)
@@ -163,5 +163,5 @@ class Fleet:
     def _wake_all_that_owe(self) -> None:
         """A late flush may be due: it waits for the other switches."""
         for node in self.connected:
-            if self.switches[node].next_flush_s(self.everywhere.revision) is not None:
+            if len(self.switches[node].owed):
                 self._wake(node, None)

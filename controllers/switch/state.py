@@ -7,22 +7,16 @@ OpenFlow and no I/O; its worker (worker.py) sends, waits, and says what came of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from controllers import pipeline as p
 from controllers.desired.generator import Delta
 from controllers.rows import PortMap, Row, RowKey, Tables
-from controllers.switch.flushing import Flush
+from controllers.switch.debts import Debts
 from controllers.switch.reconcile import Change, DeleteRow, PutRow, apply, changes, reconcile
 from testbed.model import addressing
-
-FLUSH_AGAIN_S = (0.1, 1.0, 3.0)
-"""A connection that goes on sending is admitted again by a stale datapath flow until OVS has revalidated
-it, usually within milliseconds, at the latest within about a second: flush again this long after the first time."""
-FLUSHES_AT_ONCE = 32
-"""A switch walks over its whole connection table for each, and changes must not wait for many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +33,13 @@ class Moment:
 NEVER = Moment()
 
 
-@dataclass(slots=True)
-class _Owed:
-    """A flush that is to be sent at `due_s`, for the first time or again. `since`: the revision it came with."""
-
-    since: int
-    due_s: float
-    first_s: float | None = None
-    sent: int = 0
-
-
 @dataclass
 class Switch:
     """One node's switch. `told` has port numbers, as the switch does; None until it was read.
 
     `told` is what the switch holds once everything that was handed out has been taken. `delivers`: eIPs whose
-    rows it has confirmed, as far as was last known. `repaired`: rows, groups and meters that were not as told.
+    rows it has confirmed, as far as was last known. `repaired`: rows, groups and meters that were not as told. `owed`:
+    connections that it is still to forget.
     """
 
     node: int
@@ -64,12 +49,12 @@ class Switch:
     delivers: set[str] = field(default_factory=set)
     repaired: int = 0
     sendings: int = 0
+    owed: Debts = field(default_factory=Debts)
     _resolved: dict[RowKey, RowKey] = field(default_factory=dict)  # key by name -> key by number, of rows installed
     _by_port: dict[str, set[RowKey]] = field(default_factory=dict)  # port name -> keys by name
     _dirty: Delta = field(default_factory=Delta)
     _dirty_since: Moment | None = None  # what it had confirmed before the first of these changes
     _sent_since: Moment | None = None
-    _owed: dict[Flush, _Owed] = field(default_factory=dict)
 
     # What it should hold
 
@@ -167,47 +152,6 @@ class Switch:
         if self.told is None:
             return NEVER
         return self._sent_since or self._dirty_since or now
-
-    # What it owes
-
-    def owe(self, flush: Flush, since: int, now_s: float) -> None:
-        """Connections are to be forgotten; one that is owed already begins anew."""
-        self._owed[flush] = _Owed(since, now_s)
-
-    def due_flushes(self, now_s: float, everywhere: int, is_due: Callable[[Flush], bool]) -> tuple[Flush, ...]:
-        """Some of those that are to be sent now. What would end an allowed call is forgotten instead.
-
-        `everywhere`: the revision that every connected switch has confirmed; late ones wait for theirs.
-        """
-        chosen: list[Flush] = []
-        for flush, owed in list(self._owed.items()):
-            if owed.due_s > now_s or (flush.late and owed.since > everywhere):
-                continue
-            if not is_due(flush):
-                del self._owed[flush]
-            elif len(chosen) < FLUSHES_AT_ONCE:
-                chosen.append(flush)
-        return tuple(chosen)
-
-    def flushed(self, flushes: Iterable[Flush], now_s: float) -> None:
-        """These have been sent and taken; each comes again, a few times."""
-        for flush in flushes:
-            owed = self._owed[flush]
-            owed.first_s = now_s if owed.first_s is None else owed.first_s
-            if owed.sent == len(FLUSH_AGAIN_S):
-                del self._owed[flush]
-                continue
-            owed.due_s = owed.first_s + FLUSH_AGAIN_S[owed.sent]
-            owed.sent += 1
-
-    def next_flush_s(self, everywhere: int) -> float | None:
-        """When the next one is due, as far as time decides; None without any."""
-        waiting = (owed for flush, owed in self._owed.items() if not flush.late or owed.since <= everywhere)
-        return min((owed.due_s for owed in waiting), default=None)
-
-    def owes(self, revision: int) -> bool:
-        """Whether a connection may still be known here that this revision or an earlier one forbids."""
-        return any(not owed.sent and not flush.late and owed.since <= revision for flush, owed in self._owed.items())
 
     # How
 

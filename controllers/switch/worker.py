@@ -74,9 +74,10 @@ class Worker:
         self._something.set()
 
     def end(self) -> None:
-        """The connection is lost."""
+        """The connection is lost, and with it what was on its way."""
         self._over = True
-        self._drop_timed()
+        self._held.settled(self.switch.node, taken=False)
+        self._leave(self._take_timed())
         self._something.set()
 
     def step(self) -> bool:
@@ -87,7 +88,7 @@ class Worker:
             return self._read()
         if self.switch.is_touched:
             return self._change()
-        flushes = self.switch.due_flushes(monotonic(), self._fleet.everywhere.revision, self._fleet.is_due)
+        flushes = self.switch.owed.due(monotonic(), self._fleet.everywhere.revision, self._fleet.is_due)
         if flushes:
             return self._flush(flushes)
         return monotonic() >= self._audit_s and self._audit()
@@ -98,7 +99,7 @@ class Worker:
         """How long there is nothing to do, if nobody says otherwise; None: for ever."""
         if not self._fleet.has_snapshot:
             return None
-        next_s = self.switch.next_flush_s(self._fleet.everywhere.revision)
+        next_s = self.switch.owed.next_s(self._fleet.everywhere.revision)
         due_s = self._audit_s if next_s is None else min(next_s, self._audit_s)
         return max(0.0, max(due_s, self._not_before_s) - monotonic())
 
@@ -156,9 +157,11 @@ class Worker:
             messages, translate_s = len(encoded.purpose), perf_counter() - began_s
             self._fleet.told(node, ordered)
             taken = self._send(encoded)
-            self._held.settled(node, taken)
+            if not self._over:  # else they were told when it was
+                self._held.settled(node, taken)
             if not taken:
-                self._give_up(timed)
+                self._leave(timed)
+                self._distrust()
                 return False
         self._fleet.settled(node, ordered)
         for change in timed:
@@ -169,9 +172,10 @@ class Worker:
 
     def _flush(self, flushes: Sequence[Flush]) -> bool:
         if not self._send(self.channel.encode((), flushes, self.switch.round)):
-            self._give_up(())
+            self.switch.owed.not_sent(flushes)
+            self._distrust()
             return False
-        self.switch.flushed(flushes, monotonic())
+        self.switch.owed.sent(flushes, monotonic())
         self._moved_on()
         return True
 
@@ -184,10 +188,10 @@ class Worker:
             self.asked_s = None
         return taken
 
-    def _give_up(self, timed: Iterable[Timed]) -> None:
+    def _leave(self, timed: Iterable[Timed]) -> None:
+        """It has no part in these changes any more."""
         for change in timed:
             self._fleet.latencies.left(change, self.switch.node)
-        self._distrust()
 
     def _distrust(self) -> None:
         """The switch did not take everything: what it holds now is unknown, so it is asked again."""
@@ -200,7 +204,3 @@ class Worker:
         for change in taken:
             change.is_sealed = True
         return taken
-
-    def _drop_timed(self) -> None:
-        for change in self._take_timed():
-            self._fleet.latencies.left(change, self.switch.node)

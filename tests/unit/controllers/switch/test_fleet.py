@@ -178,7 +178,7 @@ def test_an_eip_that_has_a_new_owner_keeps_its_connections(small_rig: Rig) -> No
 def test_many_flushes_let_changes_go_first(small_rig: Rig) -> None:
     switch = small_rig.fleet.switches[2]
     for number in range(100):
-        switch.owe(Flush(2, source=addressing.eip(3, 1000 + number)), 0, small_rig.clock())
+        switch.owed.add(Flush(2, source=addressing.eip(3, 1000 + number)), 0, small_rig.clock())
     worker = small_rig.crew.workers[2]
     assert worker.step()
     small_rig.fleet.event(put(replace(small().instances["b.d.2"], phase=Phase.DRAINING), 2))

@@ -11,8 +11,8 @@ from controllers import sdn
 from controllers.policy.rules import Book, added
 from controllers.rows import Row, Tables, match
 from controllers.switch.crew import BACK_WITHIN_S, CONFIRMED_WITHIN_S, Confirmation
+from controllers.switch.debts import FLUSH_AGAIN_S
 from controllers.switch.flushing import Flush
-from controllers.switch.state import FLUSH_AGAIN_S
 from controllers.switch.worker import RETRY_S
 from testbed.model.cluster import Phase
 from tests.unit.controllers.clusters import delete, put, small, snapshot
