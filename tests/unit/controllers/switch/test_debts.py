@@ -43,10 +43,10 @@ def test_what_was_not_taken_is_due_still() -> None:
 
 def test_each_comes_again_a_few_times_and_is_forgotten() -> None:
     debts, sent_s = Debts(), []
-    debts.add(flush(1), 1, 10.0)
+    debts.add(flush(1), 1, 0.0)
     while (next_s := debts.next_s(9)) is not None:
         debts.sent(debts.due(next_s, 9, always), next_s)
-        sent_s.append(next_s - 10.0)
+        sent_s.append(next_s)
     assert sent_s == [0.0, *FLUSH_AGAIN_S]
     assert len(debts) == 0
 
