@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of
+from testbed.model import durations
 from testbed.model.errors import PlatformError, UsageError
 from testbed.network.lab import Lab
 from testbed.platform.client import lookup
@@ -20,7 +20,6 @@ from testbed.platform.client.platform import Platform
 from testbed.platform.common.function_logs import format_time, parse_time
 
 POLL_S = 0.2
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,9 +77,11 @@ def _messages(platform: Platform, name: str, namespace: str, query: dict[str, st
 
 def moment(since: str) -> str:
     """The time that `since` means, as RFC 3339; UsageError when it is neither an age nor a time."""
-    parts = re.findall(r"(\d{1,6})([hms])", since)
-    if parts and "".join(number + unit for number, unit in parts) == since:
-        age_s = sum(int(number) * _UNITS_S[unit] for number, unit in parts)
+    try:
+        age_s = durations.go_duration_s(since)
+    except ValueError:
+        pass  # then it is a time
+    else:
         return f"{datetime.fromtimestamp(time.time() - age_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
     try:
         return format_time(parse_time(since))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
+from testbed.model import durations
 from testbed.model.errors import UsageError
 from testbed.model.scaling.settings import (
     CPU,
@@ -165,11 +166,11 @@ def _cooldown(values: _Values, default: float) -> float:
     text = values.label("zero-duration")
     if text is None:
         return default
-    found = re.fullmatch(r"(?=.)(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", text)
-    if not found:
+    try:
+        found_s = durations.go_duration_s(text)
+    except ValueError:
         values.refuse_label("zero-duration", f'must be a duration such as 15m or 90s, not "{text}"')
-    hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
+    return int(found_s) if found_s.is_integer() else found_s  # shown as 90, not as 90.0
 
 
 def _behaviour(values: _Values, way: str, preset: Behaviour) -> Behaviour:

@@ -8,18 +8,16 @@ listening socket to serve besides the port), and `TESTBED_STATE` (the lab's fold
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from testbed.model import durations
 from testbed.model.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
 from testbed.model.errors import EnvironmentProblem, UsageError
 
 HISTORY = "gateway-counters.json"
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
 
 
 @dataclass(frozen=True)
@@ -76,24 +74,10 @@ def from_environment(environment: Mapping[str, str]) -> Config:
     )
 
 
-def duration_s(text: str) -> float:
-    """Seconds of an integer ("8") or a Go duration ("1m30s", "500ms"). Raises ValueError."""
-    if re.fullmatch(r"\d+", text):
-        return float(text)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(parts) != text:
-        raise ValueError(text)
-    return sum(float(part[: -len(unit)]) * _UNITS_S[unit] for part in parts for unit in [_unit(part)])
-
-
-def _unit(part: str) -> str:
-    return part.lstrip("0123456789.")
-
-
 def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
     value = environment.get(name) or default
     try:
-        return duration_s(value)
+        return durations.setting_s(value)
     except ValueError:
         raise UsageError(f"{name}={value} is no duration; write seconds (60) or a Go duration (1m30s)") from None
 

@@ -1,4 +1,4 @@
-"""Where request targets lead, as a pure decision; settings and durations; counters as text."""
+"""Where request targets lead, as a pure decision; settings; counters as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from testbed.model.errors import EnvironmentProblem, UsageError
 from testbed.platform.common import http1
 from testbed.platform.common.prometheus import Histogram, family, sample
-from testbed.platform.gateway.config import duration_s, from_environment
+from testbed.platform.gateway.config import from_environment
 from testbed.platform.gateway.http.exchange import call_ids, next_call_id
 from testbed.platform.gateway.service.routes import Kind, full_name, match
 
@@ -49,20 +49,6 @@ def test_system_and_health_are_told_apart_from_functions() -> None:
 def test_a_name_is_split_at_its_last_dot() -> None:
     assert full_name("a.b.ns", "default") == ("a.b", "ns")
     assert full_name("a", "default") == ("a", "default")
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("8", 8), ("65s", 65), ("1m30s", 90), ("500ms", 0.5), ("1.5h", 5400), ("0", 0)]
-)
-def test_durations_are_seconds_or_go_durations(text: str, seconds: float) -> None:
-    assert duration_s(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "s", "5 s", "-1", "1x", "1s2", "1.5"])
-def test_other_durations_are_refused(text: str) -> None:
-    with pytest.raises(ValueError) as raised:
-        duration_s(text)
-    assert str(raised.value) == text
 
 
 def test_settings_default_to_what_openfaas_chart_sets() -> None:
