@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed.model.cluster import ClusterState
+from testbed.model.scaling.waking import may_wake
 from testbed.platform.gateway.http.deadlines import Deadlines
 from testbed.platform.gateway.http.exchange import Exchange
 from testbed.platform.gateway.service import routes
@@ -18,7 +19,7 @@ from testbed.platform.gateway.service.functions import Service, Services, Upstre
 from testbed.platform.gateway.service.routes import Kind
 from testbed.platform.gateway.service.system import System
 from testbed.platform.gateway.service.tokens import Tokens
-from testbed.platform.gateway.service.waking import ScaleFromZero, may_wake
+from testbed.platform.gateway.service.waking import ScaleFromZero
 
 if TYPE_CHECKING:
     from testbed.platform.gateway.http.client_connection import Downstream
@@ -93,7 +94,7 @@ class Gateway:
             return
         if service.endpoints:
             self._proceed(exchange, service, name, target)
-        elif self._scale_from_zero and may_wake(service.function):
+        elif self._scale_from_zero and may_wake(service.function.labels, service.function.annotations):
             self.cold.wait(exchange, service, name, target)
         else:
             service.metrics.started += 1

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from testbed.model.cluster import Function
 from testbed.model.errors import PlatformError
 from testbed.platform.gateway.http.deadlines import Deadlines
 from testbed.platform.gateway.http.exchange import Exchange
@@ -31,8 +30,6 @@ ASK_AGAIN_S = 1.0
 
 DEFAULT_MAX_REPLICAS = 20
 DEFAULT_FACTOR_PERCENT = 20
-PAUSED_ANNOTATION = "autoscaling.keda.sh/paused"
-MAX_COUNT_ANNOTATION = "autoscaling.keda.sh/maxReplicaCount"
 
 Proceed = Callable[[Exchange, Service, bytes, bytes], None]
 """Sends a call on: (exchange, service, name as written, target)."""
@@ -62,12 +59,6 @@ def after_alert(status: str, replicas: int, labels: ScalingLabels) -> int:
     if status == "firing" and step > 0:
         return min(replicas + step, labels.most)
     return labels.least
-
-
-def may_wake(function: Function) -> bool:
-    """Whether a call may start the function's first instance: not when its scaling is paused or capped at 0."""
-    paused = function.annotations.get(PAUSED_ANNOTATION, "").lower() == "true"
-    return not paused and function.annotations.get(MAX_COUNT_ANNOTATION) != "0"
 
 
 async def set_replicas(provider: Provider, name: str, namespace: str, replicas: int) -> None:

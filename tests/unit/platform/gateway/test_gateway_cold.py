@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from testbed.model.cluster import Function, Phase
-from testbed.platform.gateway.service.waking import ScalingLabels, after_alert, may_wake
+from testbed.model.cluster import Phase
+from testbed.platform.gateway.service.waking import ScalingLabels, after_alert
 from tests.unit.platform.gateway.gateway_rig import Backend, Rig, echo, rig, wait_until
 
 SCALE = "/system/scale-function/"
@@ -191,12 +191,6 @@ def test_a_provider_that_is_away_is_500_after_the_tries(tmp_path_factory: pytest
         one.apiserver.stop()
         status, _, body = one.gateway.request("GET", "/function/orphan")
         assert (status, body.endswith(b"connect: connection refused")) == (500, True)
-
-
-def test_may_wake_reads_kedas_annotations() -> None:
-    function = Function("ns", "f", 256, "10.96.1.0", "image", 0)
-    assert may_wake(function)
-    assert may_wake(Function("ns", "f", 256, "v", "i", 0, annotations={"autoscaling.keda.sh/paused": "false"}))
 
 
 @pytest.mark.parametrize(
