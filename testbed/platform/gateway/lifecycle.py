@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import uvloop
@@ -22,25 +21,16 @@ import uvloop
 from testbed.model.errors import EnvironmentProblem, TestbedError
 from testbed.platform.common.watch import Watch
 from testbed.platform.gateway.config import Config
-from testbed.platform.gateway.http.pool import Pool
-from testbed.platform.gateway.service.apiserver_client import Provider
-from testbed.platform.gateway.service.dispatch import SWEEP_S, Gateway, Limits
-from testbed.platform.gateway.service.functions import Services, Upstream
+from testbed.platform.gateway.http.deadlines import Limits
+from testbed.platform.gateway.http.pool import Pool, Upstream
+from testbed.platform.gateway.service.apiserver_client import ApiserverClient
+from testbed.platform.gateway.service.dispatch import SWEEP_S, Dispatcher, Parts
+from testbed.platform.gateway.service.functions import Functions
 
 BACKLOG = 4096
 DRAIN_S = 10.0
 OPEN_FILES = 65_536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a gateway is made of."""
-
-    services: Services
-    upstream: Upstream
-    provider: Provider
-    limits: Limits
 
 
 def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
@@ -59,18 +49,23 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
 
 def parts(config: Config) -> Parts:
     """The parts as this configuration wants them."""
-    services = Services(lambda vip: _pool(config, vip, config.function_port), config.default_namespace)
     pool = _pool(config, config.apiserver_host, config.apiserver_port, pooled=True)
-    provider = Provider(config.apiserver_host, config.apiserver_port, _basic_auth(config))
-    limits = Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s)
-    return Parts(services, Upstream(pool), provider, limits)
+    return Parts(
+        Functions(lambda vip: _pool(config, vip, config.function_port), config.default_namespace),
+        Upstream(pool),
+        ApiserverClient(config.apiserver_host, config.apiserver_port, _basic_auth(config)),
+        Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s),
+        config.credentials,
+        config.default_namespace,
+    )
 
 
-def watch(config: Config, gateway: Gateway) -> Watch:
-    return Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), gateway.updated)
+def watch(config: Config, dispatcher: Dispatcher) -> Watch:
+    """What keeps the dispatcher's cluster state up to date."""
+    return Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), dispatcher.updated)
 
 
-async def serve(gateway: Gateway, follow: Watch, servers: list[asyncio.Server]) -> None:
+async def serve(dispatcher: Dispatcher, follow: Watch, servers: list[asyncio.Server]) -> None:
     """Serve until SIGTERM or SIGINT, then end cleanly; also, with its error, when following or sweeping fails.
 
     A gateway that no longer follows would look alive and serve by an old state: ending gets it restarted.
@@ -79,7 +74,7 @@ async def serve(gateway: Gateway, follow: Watch, servers: list[asyncio.Server]) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(follow.run()), asyncio.create_task(_sweep(gateway))]
+    tasks = [asyncio.create_task(follow.run()), asyncio.create_task(_sweep(dispatcher))]
     _tune_collector()
     stopped = asyncio.create_task(stop.wait())
     ended, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -87,7 +82,7 @@ async def serve(gateway: Gateway, follow: Watch, servers: list[asyncio.Server]) 
         task.cancel()
     for server in servers:
         server.close()
-    await _drain(gateway)
+    await _drain(dispatcher)
     for one in ended:
         one.result()
 
@@ -135,18 +130,18 @@ def listener(port: int, host: str = "0.0.0.0") -> socket.socket:
     return one
 
 
-async def _sweep(gateway: Gateway) -> None:
+async def _sweep(dispatcher: Dispatcher) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
-        gateway.sweep()
+        dispatcher.sweep()
 
 
-async def _drain(gateway: Gateway) -> None:
-    gateway.drain()
+async def _drain(dispatcher: Dispatcher) -> None:
+    dispatcher.drain()
     deadline_s = asyncio.get_running_loop().time() + DRAIN_S
-    while gateway.connections and asyncio.get_running_loop().time() < deadline_s:
+    while dispatcher.connections and asyncio.get_running_loop().time() < deadline_s:
         await asyncio.sleep(0.01)
-    for pool in (*gateway.services.pools(), gateway.provider.pool):
+    for pool in dispatcher.pools():
         pool.close()
 
 

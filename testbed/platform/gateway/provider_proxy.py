@@ -2,7 +2,7 @@
 
 It runs in the gateway's host, so that what a foreign gateway sends to a function crosses the switches like
 everything else, and passes /system and /healthz on to the apiserver. It does not wake functions and checks
-no tokens: that is a gateway's job. The settings are the gateway's (gateway_config), with `port` 8081 on the
+no tokens: that is a gateway's job. The settings are the gateway's (`config`), with `port` 8081 on the
 loopback only. With TESTBED_LISTEN_FD it also carries what arrives there, unread, to the gateway's port
 (`gateway_port`, 8080).
 """
@@ -20,22 +20,24 @@ from testbed.model import addressing
 from testbed.platform.common.prometheus import CONTENT_TYPE
 from testbed.platform.gateway import lifecycle
 from testbed.platform.gateway.config import from_environment
-from testbed.platform.gateway.http.client_connection import Downstream
+from testbed.platform.gateway.http import answers
+from testbed.platform.gateway.http.answers import Answer
+from testbed.platform.gateway.http.client_connection import ClientConnection
 from testbed.platform.gateway.http.exchange import Exchange
-from testbed.platform.gateway.service import routes
-from testbed.platform.gateway.service.dispatch import Gateway
+from testbed.platform.gateway.service import error_table, routes
+from testbed.platform.gateway.service.dispatch import Dispatcher
 from testbed.platform.gateway.service.metrics import render_provider
-from testbed.platform.gateway.service.routes import Answer, Kind
+from testbed.platform.gateway.service.routes import Kind
 
 LOOPBACK = "127.0.0.1"
-NO_SAMPLES = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}', (routes.JSON,))
+NO_SAMPLES = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}', (answers.JSON,))
 """OpenFaaS's gateway asks a Prometheus for invocation counts, and breaks off the connection when there is none."""
 _HEALTH_METHODS = frozenset({b"GET", b"HEAD"})
 
 log = logging.getLogger("provider")
 
 
-class ProviderProxy(Gateway):
+class ProviderProxy(Dispatcher):
     """Where a foreign gateway's requests go."""
 
     originates = False
@@ -49,32 +51,32 @@ class ProviderProxy(Gateway):
         if kind is Kind.FUNCTION:
             self._call(exchange, name, target)
         elif path == b"/metrics":
-            text = render_provider(self.services.metrics(), self.system.metrics, self.version)
+            text = render_provider(self.functions.metrics(), self.system.metrics, self.version)
             exchange.answer(Answer(200, text.encode(), (b"Content-Type: " + CONTENT_TYPE.encode(),)))
         elif path == b"/api/v1/query":
             exchange.answer(NO_SAMPLES)
         elif kind is Kind.HEALTH and exchange.method in _HEALTH_METHODS:
             self.system.pass_on(exchange, kind, target)
         elif not kind.protected or kind is Kind.UI or kind is Kind.ALERT:
-            exchange.answer(routes.NOT_FOUND)
+            exchange.answer(error_table.NOT_FOUND)
         elif not self.system.authorized(exchange):
-            exchange.answer(routes.UNAUTHORIZED)
+            exchange.answer(error_table.UNAUTHORIZED)
         else:
             self.system.pass_on(exchange, kind, target)
 
     def _call(self, exchange: Exchange, name: bytes, target: bytes) -> None:
         if exchange.method not in routes.FUNCTION_METHODS:
-            exchange.answer(routes.METHOD_NOT_ALLOWED)
+            exchange.answer(error_table.METHOD_NOT_ALLOWED)
             return
         metrics = self.system.metrics.of(exchange.method, b"/function")
-        service = self.services.find(name)
-        if service is None or not service.endpoints:
+        upstream = self.functions.find(name)
+        if upstream is None or not upstream.endpoints:
             metrics.finished(503, 0.0)
-            exchange.answer(routes.no_endpoints(name))
+            exchange.answer(error_table.no_endpoints(name))
             return
-        unreachable = routes.unreachable(name)
+        unreachable = answers.unreachable(name)
         self.overdue.add(exchange, exchange.started_s)
-        exchange.forward(service, target, metrics=metrics, instead=lambda status: None if status else unreachable)
+        exchange.forward(upstream, target, metrics=metrics, instead=lambda status: None if status else unreachable)
 
 
 class Relay(asyncio.Protocol):
@@ -146,13 +148,10 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 async def serve(environment: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT."""
     config = from_environment(environment)
-    parts = lifecycle.parts(config)
-    proxy = ProviderProxy(
-        parts.services, parts.upstream, parts.provider, parts.limits, config.credentials, config.default_namespace
-    )
+    proxy = ProviderProxy(lifecycle.parts(config))
     loop = asyncio.get_running_loop()
     own = lifecycle.listener(config.port, LOOPBACK)
-    servers = [await loop.create_server(lambda: Downstream(proxy), sock=own)]
+    servers = [await loop.create_server(lambda: ClientConnection(proxy), sock=own)]
     if config.listen_fd is not None:
         port = int(environment.get("gateway_port") or addressing.FUNCTION_PORT)
         inherited = lifecycle.inherited(config.listen_fd)

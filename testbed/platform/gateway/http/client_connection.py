@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 
 from testbed.platform.common.http1 import HOP_BY_HOP, nominated, without
-from testbed.platform.gateway.http.exchange import Exchange
+from testbed.platform.gateway.http import answers
+from testbed.platform.gateway.http.answers import Answer
+from testbed.platform.gateway.http.deadlines import Limits
+from testbed.platform.gateway.http.exchange import Dispatching, Exchange
 from testbed.platform.gateway.http.pool import WRITE_HIGH_WATER
-from testbed.platform.gateway.service import routes
-from testbed.platform.gateway.service.dispatch import Gateway
-from testbed.platform.gateway.service.routes import Answer
 
 MAX_HEAD = 1 << 20
 """Bytes of a request's head; Go's net/http has the same limit."""
@@ -42,16 +42,26 @@ _SPECIAL = HOP_BY_HOP | {
 }
 
 
-class Downstream(asyncio.Protocol):
+class Shared(Dispatching, Protocol):
+    """What client connections need of the dispatcher that they share. `originates`: calls begin here."""
+
+    originates: bool
+    limits: Limits
+    connections: set[ClientConnection]
+
+    def finished(self, exchange: Exchange) -> None: ...
+
+
+class ClientConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
         "_closing", "_current", "_deaf", "_head_bytes", "_incoming", "_last", "_parser", "_paused", "_queue",
-        "_since_s", "forwarded_for", "gateway", "transport", "write",
+        "_since_s", "dispatcher", "forwarded_for", "transport", "write",
     )  # fmt: skip
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def __init__(self, dispatcher: Shared) -> None:
+        self.dispatcher = dispatcher
         self.transport: Any = None
         self.write: Any = None
         self.forwarded_for = b""
@@ -74,11 +84,11 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.forwarded_for = b"X-Forwarded-For: %b:%d\r\n" % (peer[0].encode(), peer[1])
-        self.gateway.connections.add(self)
+        self.dispatcher.connections.add(self)
         self._since_s = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.gateway.connections.discard(self)
+        self.dispatcher.connections.discard(self)
         self._closing = self._deaf = True
         self._queue.clear()
         if self._current is not None:
@@ -94,12 +104,12 @@ class Downstream(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(routes.BAD_REQUEST)
+            self._refuse(answers.BAD_REQUEST)
         incoming = self._incoming
         if incoming is not None and not incoming.method:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
-                self._refuse(routes.HEAD_TOO_LARGE)
+                self._refuse(answers.HEAD_TOO_LARGE)
         self._advance()
 
     def pause_writing(self) -> None:
@@ -138,13 +148,13 @@ class Downstream(asyncio.Protocol):
             return
         if key == b"host":
             if incoming.host is not None:
-                incoming.refusal = routes.BAD_REQUEST
+                incoming.refusal = answers.BAD_REQUEST
             incoming.host = value
         elif key == b"content-length":
             incoming.length = value
         elif key == b"transfer-encoding":
             if incoming.chunked or value.strip().lower() != b"chunked":
-                incoming.refusal = routes.UNSUPPORTED_CODING
+                incoming.refusal = answers.UNSUPPORTED_CODING
             incoming.chunked = True
         elif key == b"connection":
             incoming.connection_header += value + b","
@@ -153,7 +163,7 @@ class Downstream(asyncio.Protocol):
         elif key == b"x-call-id":
             incoming.call_id = value
         elif key == b"x-start-time":
-            if not self.gateway.originates:
+            if not self.dispatcher.originates:
                 incoming.lines.append(b"%b: %b\r\n" % (name, value))
         elif key in (b"x-forwarded-for", b"x-forwarded-host", b"authorization"):
             incoming.forwarded_for |= key == b"x-forwarded-for"
@@ -168,15 +178,15 @@ class Downstream(asyncio.Protocol):
         incoming.method = parser.get_method()
         version = parser.get_http_version()
         incoming.http10 = version == "1.0"
-        incoming.keep_alive = parser.should_keep_alive() and not self.gateway.draining
+        incoming.keep_alive = parser.should_keep_alive() and not self.dispatcher.draining
         if incoming.connection_header:
             names = nominated(incoming.connection_header)
             if names:
                 incoming.lines = without(incoming.lines, names)
         if incoming.host is None and not incoming.http10:
-            incoming.refusal = routes.MISSING_HOST
+            incoming.refusal = answers.MISSING_HOST
         if version != "1.1" and (incoming.chunked or not incoming.http10):
-            incoming.refusal = routes.BAD_REQUEST
+            incoming.refusal = answers.BAD_REQUEST
         if incoming.refusal is not None:
             incoming.keep_alive = False
         self._last = incoming
@@ -211,7 +221,7 @@ class Downstream(asyncio.Protocol):
 
     def exchange_finished(self, exchange: Exchange, *, abort: bool) -> None:
         """`exchange`'s answer was written (or, with `abort`, can never be completed)."""
-        self.gateway.finished(exchange)
+        self.dispatcher.finished(exchange)
         self._current = None
         self._since_s = time.monotonic()
         if self._closing:
@@ -221,7 +231,7 @@ class Downstream(asyncio.Protocol):
             self.transport.abort()
         elif not exchange.complete or (self._deaf and not exchange.keep_alive):
             self._linger()
-        elif not exchange.keep_alive or (self.gateway.draining and not self._queue):
+        elif not exchange.keep_alive or (self.dispatcher.draining and not self._queue):
             self._closing = self._deaf = True
             self.transport.close()
         else:
@@ -243,7 +253,7 @@ class Downstream(asyncio.Protocol):
 
     def check(self, now_s: float) -> None:
         """Close the connection when it waits for its client for too long."""
-        limits = self.gateway.limits
+        limits = self.dispatcher.limits
         current = self._current
         if self._closing:
             if now_s - self._since_s > FLUSH_S:
@@ -289,7 +299,7 @@ class Downstream(asyncio.Protocol):
         declined = self._last
         if declined is None or declined.method == b"CONNECT" or declined.chunked or declined.length not in (None, b"0"):
             if declined is not None:
-                declined.refusal = routes.UPGRADE_WITH_BODY
+                declined.refusal = answers.UPGRADE_WITH_BODY
                 declined.keep_alive = False
             self._deaf = True
             return

@@ -1,16 +1,26 @@
-"""A queue of things that must be over within one fixed time, cheap enough for every request.
+"""How long things may take: the limits of connections and requests, and a queue that watches over one of them.
 
-All deadlines of a queue lie equally far in the future, so insertion order is deadline order, one
-timer serves them all, and adding or removing costs one dictionary operation.
+The queue is cheap enough for every request: all its deadlines lie equally far in the future, so insertion order is
+deadline order, one timer serves them all, and adding or removing costs one dictionary operation.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds. A time of 0 means no limit."""
+
+    read_timeout_s: float = 60.0
+    write_timeout_s: float = 60.0
+    upstream_timeout_s: float = 60.0
 
 
 class Deadlines(Generic[T]):

@@ -1,9 +1,10 @@
 """One HTTP exchange through the gateway: from a request head to the last byte of its answer.
 
-The downstream connection fills in the request while it arrives and calls `start` once, then
+The client's connection fills in the request while it arrives and calls `start` once, then
 `request_progress` after every further piece; the upstream connection calls back with the answer.
 Bodies are passed on piece by piece in both directions: what cannot be written yet pauses the side
-that it comes from. Which upstream serves a request is decided in `gateway_server.Gateway.dispatch`.
+that it comes from. Which upstream serves a request is decided above (`service.dispatch`), which calls
+`forward` or `answer`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,13 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from random import getrandbits
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from uuid import uuid4
 
 from testbed.platform.common.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
-from testbed.platform.gateway.http.pool import UpstreamConnection
-from testbed.platform.gateway.service import routes
-from testbed.platform.gateway.service.routes import Answer
-
-if TYPE_CHECKING:
-    from testbed.platform.gateway.http.client_connection import Downstream
-    from testbed.platform.gateway.service.functions import Upstream
-    from testbed.platform.gateway.service.metrics import Counted
+from testbed.platform.gateway.http import answers
+from testbed.platform.gateway.http.answers import Answer
+from testbed.platform.gateway.http.pool import Upstream, UpstreamConnection
 
 CLIENT_GONE = 499
 """The code under which an invocation is counted whose client went away."""
@@ -33,28 +29,58 @@ MAX_PENDING = 256 * 1024
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 
 
+class Dispatching(Protocol):
+    """What decides where exchanges go."""
+
+    draining: bool
+
+    def dispatch(self, exchange: Exchange) -> None: ...
+
+
+class Client(Protocol):
+    """What an exchange needs of the connection of the client that asks."""
+
+    transport: Any
+    write: Any
+    forwarded_for: bytes
+
+    @property
+    def dispatcher(self) -> Dispatching: ...
+    def pause_request(self) -> None: ...
+    def resume_request(self) -> None: ...
+    def exchange_finished(self, exchange: Exchange, *, abort: bool) -> None: ...
+
+
+class Counting(Protocol):
+    """What an exchange is counted in."""
+
+    started: int
+
+    def finished(self, code: int, seconds: float) -> None: ...
+
+
 class Exchange:
-    """A request and its answer. The request part is written by the downstream connection's parser."""
+    """A request and its answer. The request part is written by the client connection's parser."""
 
     __slots__ = (
         "_answer_begun",
         "_body_begun",
         "_collect_bytes",
         "_collected",
+        "_connection",
         "_function",
         "_head",
         "_instead",
         "_metrics",
         "_own_call_id",
         "_upstream",
-        "_upstream_for",
         "body",
         "call_id",
         "chunked",
+        "client",
         "complete",
         "connection_header",
         "done",
-        "downstream",
         "expects_continue",
         "forwarded_for",
         "forwarded_host",
@@ -72,8 +98,8 @@ class Exchange:
         "url",
     )  # fmt: skip
 
-    def __init__(self, downstream: Downstream) -> None:
-        self.downstream = downstream
+    def __init__(self, client: Client) -> None:
+        self.client = client
         # the request, as it arrives
         self.url = b""
         self.method = b""
@@ -97,9 +123,9 @@ class Exchange:
         self.started_s = 0.0
         self.started_unix_ns = 0
         self._head = b""
-        self._upstream_for: Upstream | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._metrics: Counted | None = None
+        self._upstream: Upstream | None = None
+        self._connection: UpstreamConnection | None = None
+        self._metrics: Counting | None = None
         self._function = b""
         self._instead: Callable[[int], Answer | None] | None = None
         self._collected: Callable[[], None] | None = None
@@ -115,7 +141,7 @@ class Exchange:
         """The head is complete and it is this exchange's turn."""
         self.started_s = time.monotonic()
         self.started_unix_ns = time.time_ns()
-        self.downstream.gateway.dispatch(self)
+        self.client.dispatcher.dispatch(self)
 
     def forward(
         self,
@@ -123,7 +149,7 @@ class Exchange:
         target: bytes,
         *,
         function: bytes = b"",
-        metrics: Counted | None = None,
+        metrics: Counting | None = None,
         instead: Callable[[int], Answer | None] | None = None,
     ) -> None:
         """Send the request to `upstream`, asking for `target`. `function` is its name as the client wrote it.
@@ -131,7 +157,7 @@ class Exchange:
         `instead` may give another answer than the upstream's, by its status (0: it gave none).
         """
         self._instead = instead
-        self._upstream_for = upstream
+        self._upstream = upstream
         self._function = function
         self._metrics = metrics
         if metrics is not None:
@@ -160,30 +186,30 @@ class Exchange:
         if not self.forwarded_host and self.host:
             lines.append(b"X-Forwarded-Host: %b\r\n" % self.host)
         if not self.forwarded_for:
-            lines.append(self.downstream.forwarded_for)
+            lines.append(self.client.forwarded_for)
         return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
             self.method, target, upstream.head, b"".join(lines), framing, tracing,
         )  # fmt: skip
 
     def request_progress(self) -> None:
         """More of the request has arrived."""
-        if self._upstream is not None:
-            self._send_body(self._upstream)
+        if self._connection is not None:
+            self._send_body(self._connection)
         elif self._collected is not None:
             self._collect()
         elif self.pending_bytes > MAX_PENDING:
-            self.downstream.pause_request()
+            self.client.pause_request()
 
     def when_complete(self, limit_bytes: int, then: Callable[[], None]) -> None:
         """Keep the body until all of it is here, at most this much, and go on with `then`."""
         self._collect_bytes, self._collected = limit_bytes, then
         if self.expects_continue and not self.complete and not self.body:
-            self.downstream.write(CONTINUE)
+            self.client.write(CONTINUE)
         self._collect()
 
     def _collect(self) -> None:
         if self.pending_bytes > self._collect_bytes:
-            self.answer(routes.BODY_TOO_LARGE)
+            self.answer(answers.BODY_TOO_LARGE)
         elif self.complete and self._collected is not None:
             then, self._collected = self._collected, None
             self.sent = True
@@ -193,14 +219,14 @@ class Exchange:
         if self.done:
             connection.pool.release(connection)
             return
-        self._upstream = connection
+        self._connection = connection
         connection.serve(self)
         if self.expects_continue and not self.complete and not self.body:
-            self.downstream.write(CONTINUE)
+            self.client.write(CONTINUE)
         paused = self.pending_bytes > MAX_PENDING
         self._send_body(connection, self._head)
         if paused:
-            self.downstream.resume_request()
+            self.client.resume_request()
 
     def _send_body(self, connection: UpstreamConnection, head: bytes = b"") -> None:
         """Head and whatever there is of the body, in one write: two would be two packets."""
@@ -220,16 +246,16 @@ class Exchange:
             send(connection.transport, parts)
 
     def pause_request(self) -> None:
-        self.downstream.pause_request()
+        self.client.pause_request()
 
     def resume_request(self) -> None:
-        self.downstream.resume_request()
+        self.client.resume_request()
 
     def connect_failed(self, error: OSError) -> None:
         self._fail(self._unreachable())
 
     def _unreachable(self) -> Answer:
-        return routes.unreachable(self._function) if self._function else self._silent(routes.PROVIDER_DOWN)
+        return answers.unreachable(self._function) if self._function else self._silent(answers.BAD_GATEWAY)
 
     def _silent(self, default: Answer) -> Answer:
         """What to say when the upstream gave no answer."""
@@ -237,10 +263,10 @@ class Exchange:
 
     def upstream_lost(self, connection: UpstreamConnection) -> None:
         """The connection broke before the answer was complete."""
-        self._upstream = None
+        self._connection = None
         connection.exchange = None
-        if self._may_retry(connection) and self._upstream_for is not None:
-            self._upstream_for.pool.connect(self)
+        if self._may_retry(connection) and self._upstream is not None:
+            self._upstream.pool.connect(self)
         elif not self.done:
             self._fail(self._unreachable())
 
@@ -251,7 +277,7 @@ class Exchange:
 
     def timed_out(self) -> None:
         """The upstream took longer than upstream_timeout."""
-        self._fail(self._silent(routes.UPSTREAM_TIMEOUT))
+        self._fail(self._silent(answers.UPSTREAM_TIMEOUT))
 
     def refuse(self, answer: Answer) -> None:
         """The request turns out to be no HTTP, while it is being passed on."""
@@ -286,11 +312,11 @@ class Exchange:
         if connection.done and framed:
             parts.append(LAST_CHUNK)
         if parts:
-            send(self.downstream.transport, parts)
+            send(self.client.transport, parts)
         if connection.done:
             status = connection.status
             if self.sent:  # else the rest of the request would be taken for the next one
-                self._upstream = None
+                self._connection = None
                 connection.pool.release(connection)
             self._finish(status)
 
@@ -317,37 +343,37 @@ class Exchange:
 
     def _persistence(self) -> bytes:
         """The Connection header of the answer. An answer that overtakes its request ends the connection."""
-        if not self.complete or self.downstream.gateway.draining:
+        if not self.complete or self.client.dispatcher.draining:
             self.keep_alive = False
         if not self.keep_alive:
             return b"Connection: close\r\n"
         return b"Connection: keep-alive\r\n" if self.http10 else b""
 
     def pause_response(self) -> None:
-        if self._upstream is not None:
-            self._upstream.transport.pause_reading()
+        if self._connection is not None:
+            self._connection.transport.pause_reading()
 
     def resume_response(self) -> None:
-        if self._upstream is not None:
-            self._upstream.transport.resume_reading()
+        if self._connection is not None:
+            self._connection.transport.resume_reading()
 
     def answer(self, answer: Answer) -> None:
         """Give an answer of the gateway's own instead of the upstream's."""
-        self._drop_upstream()
+        self._drop_connection()
         self._answer_begun = True
         persistence = self._persistence()
         headers = [*answer.headers, persistence[:-2]] if persistence else answer.headers
-        self.downstream.write(response(answer.status, answer.body, headers, head_only=self.method == b"HEAD"))
+        self.client.write(response(answer.status, answer.body, headers, head_only=self.method == b"HEAD"))
         self._finish(answer.status)
 
     def cancel(self) -> None:
         """The client is gone."""
         if not self.done:
-            self._drop_upstream()
+            self._drop_connection()
             self._finish(CLIENT_GONE, abort=True)
 
-    def _drop_upstream(self) -> None:
-        connection, self._upstream = self._upstream, None
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()
 
@@ -355,11 +381,11 @@ class Exchange:
         if self.done:
             return
         self.done = True
-        self._drop_upstream()
-        self._upstream_for = self._collected = None
+        self._drop_connection()
+        self._upstream = self._collected = None
         if self._metrics is not None:
             self._metrics.finished(code, time.monotonic() - self.started_s)
-        self.downstream.exchange_finished(self, abort=abort)
+        self.client.exchange_finished(self, abort=abort)
 
 
 def call_ids() -> Iterator[bytes]:

@@ -269,5 +269,16 @@ class Pool:
             self._idle.popleft().transport.close()
 
 
+class Upstream:
+    """Something that exchanges are forwarded to; `head` holds the header lines that it always gets."""
+
+    __slots__ = ("head", "pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        connection = b"" if pool.pooled else b"Connection: close\r\n"
+        self.head = b"Host: %b:%d\r\n%b" % (pool.host.encode(), pool.port, connection)
+
+
 def _abort(connection: UpstreamConnection) -> None:
     connection.transport.abort()

@@ -1,12 +1,14 @@
-"""The gateway's own questions to the provider (the apiserver): short requests with short answers.
+"""The gateway's own questions to the apiserver: short requests with short answers.
 
-What a client asks of the provider goes through `gateway_exchange` instead, piece by piece. A new
-connection for each question, as OpenFaaS's gateway does it: there are few.
+What a client asks of the apiserver is forwarded by `http.exchange` instead, piece by piece. A new connection
+for each question, as OpenFaaS's gateway does it: there are few. Cluster state is not asked for, but followed
+(`lifecycle.watch`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httptools
 
@@ -33,8 +35,8 @@ class _Answer:
         self.complete = True
 
 
-class Provider:
-    """The provider at `host`:`port`; `headers` are sent with every question, line ends included."""
+class ApiserverClient:
+    """Asks the apiserver at `host`:`port`; `headers` are sent with every question, line ends included."""
 
     def __init__(self, host: str, port: int, headers: bytes = b"") -> None:
         self.host = host
@@ -58,6 +60,14 @@ class Provider:
             raise PlatformError(f"{method} http://{self.host}:{self.port}{target}: {_reason(error)}") from error
         finally:
             writer.close()
+
+    async def set_replicas(self, name: str, namespace: str, replicas: int) -> None:
+        """Ask for that many replicas. PlatformError, in OpenFaaS's words, when they are not granted."""
+        target = f"/system/scale-function/{name}?namespace={namespace}"
+        body = {"serviceName": name, "namespace": namespace, "replicas": replicas}
+        status, _ = await self.call("POST", target, json.dumps(body).encode())
+        if status not in (200, 202):
+            raise PlatformError(f"error scaling HTTP code {status}, http://{self.host}:{self.port}{target}")
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:
         kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""

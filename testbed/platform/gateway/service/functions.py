@@ -1,7 +1,12 @@
 """The functions that the gateway knows, by the names under which they are invoked.
 
-`Services.update` takes the cluster state that the apiserver publishes; `Services.find` answers a
-request. A `Service` keeps its pool of connections and its counters as long as its vIP stays.
+`Functions.update` takes the cluster state that the apiserver publishes; `Functions.find` answers a
+request. A `FunctionUpstream` keeps its pool of connections and its counters as long as its vIP stays.
+
+A function that its application does not offer to the outside, in a namespace whose calls travel
+directly, is not found here at all: the gateway answers for it as for an unknown function, so that an
+outsider cannot tell the two apart. On the gateway route internal functions must be found, because
+the calls between functions come this way.
 """
 
 from __future__ import annotations
@@ -9,25 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from testbed.model.cluster import ClusterState, Function, Phase, Route
-from testbed.platform.gateway.http.pool import Pool
+from testbed.platform.gateway.http.pool import Pool, Upstream
 from testbed.platform.gateway.service.metrics import FunctionMetrics
 from testbed.platform.gateway.service.ui import Row
 
 PoolFactory = Callable[[str], Pool]
 
 
-class Upstream:
-    """Something that exchanges are forwarded to; `head` holds the header lines that it always gets."""
-
-    __slots__ = ("head", "pool")
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        connection = b"" if pool.pooled else b"Connection: close\r\n"
-        self.head = b"Host: %b:%d\r\n%b" % (pool.host.encode(), pool.port, connection)
-
-
-class Service(Upstream):
+class FunctionUpstream(Upstream):
     """A function as the gateway sees it. `endpoints` are the ids of its READY instances."""
 
     __slots__ = ("endpoints", "function", "metrics", "removed")
@@ -40,16 +34,16 @@ class Service(Upstream):
         self.endpoints: frozenset[str] = frozenset()
 
 
-class Services:
+class Functions:
     """All functions. `ready` is false until the first cluster state came."""
 
     def __init__(self, make_pool: PoolFactory, default_namespace: str) -> None:
         self.ready = False
         self._make_pool = make_pool
         self._default_namespace = default_namespace
-        self._services: dict[str, Service] = {}
+        self._upstreams: dict[str, FunctionUpstream] = {}
         self._metrics: dict[str, FunctionMetrics] = {}
-        self._names: dict[bytes, Service] = {}
+        self._names: dict[bytes, FunctionUpstream] = {}
         self.find = self._names.get
 
     def update(self, state: ClusterState) -> None:
@@ -60,7 +54,7 @@ class Services:
         for instance in state.instances.values():
             if instance.phase is Phase.READY and instance.function_name in endpoints:
                 endpoints[instance.function_name].add(instance.id)
-        for name in self._services.keys() - state.functions.keys():
+        for name in self._upstreams.keys() - state.functions.keys():
             self._remove(name)
         for name, function in state.functions.items():
             self._put(function, frozenset(endpoints[name]))
@@ -80,51 +74,51 @@ class Services:
 
     def rows(self) -> list[Row]:
         """Every function, as the gateway's page shows it."""
-        return [self._row(full_name, service) for full_name, service in self._services.items()]
+        return [self._row(full_name, upstream) for full_name, upstream in self._upstreams.items()]
 
-    def _row(self, full_name: str, service: Service) -> Row:
-        function = service.function
+    def _row(self, full_name: str, upstream: FunctionUpstream) -> Row:
+        function = upstream.function
         return Row(
             function.name,
             function.namespace,
             function.image,
-            len(service.endpoints),
+            len(upstream.endpoints),
             function.replicas,
-            service.metrics.invocations,
+            upstream.metrics.invocations,
             full_name.encode() in self._names,
         )
 
     def pools(self) -> Iterator[Pool]:
-        return (service.pool for service in self._services.values())
+        return (upstream.pool for upstream in self._upstreams.values())
 
     def _put(self, function: Function, endpoints: frozenset[str]) -> None:
         name = function.full_name
-        service = self._services.get(name)
-        if service is None or service.function.vip != function.vip:
-            if service is not None:
+        upstream = self._upstreams.get(name)
+        if upstream is None or upstream.function.vip != function.vip:
+            if upstream is not None:
                 self._remove(name)
             metrics = self.metrics_of(name)
             pool = self._make_pool(function.vip)
             metrics.pools.append(pool)
-            service = self._services[name] = Service(function, pool, metrics)
-        service.function = function
-        if service.endpoints != endpoints:
-            service.endpoints = endpoints
-            service.pool.renew()
-        service.metrics.function = function
+            upstream = self._upstreams[name] = FunctionUpstream(function, pool, metrics)
+        upstream.function = function
+        if upstream.endpoints != endpoints:
+            upstream.endpoints = endpoints
+            upstream.pool.renew()
+        upstream.metrics.function = function
 
     def _remove(self, name: str) -> None:
-        service = self._services.pop(name)
-        service.removed = True
-        service.pool.renew()
-        service.metrics.function = None
+        upstream = self._upstreams.pop(name)
+        upstream.removed = True
+        upstream.pool.renew()
+        upstream.metrics.function = None
 
     def _index(self, state: ClusterState) -> None:
-        """Both forms of every name that may be invoked from here (see gateway_routes)."""
+        """Both forms of every name that may be invoked from here (see the module's docstring)."""
         self._names.clear()
-        for name, service in self._services.items():
+        for name, upstream in self._upstreams.items():
             function = state.functions[name]
             if function.ingress or state.route(function.namespace) is Route.GATEWAY:
-                self._names[name.encode()] = service
+                self._names[name.encode()] = upstream
                 if function.namespace == self._default_namespace:
-                    self._names[function.name.encode()] = service
+                    self._names[function.name.encode()] = upstream

@@ -59,7 +59,7 @@ class FunctionMetrics(Counted):
 
 
 class RequestMetrics:
-    """The numbers of requests to the provider's routes, by method and path."""
+    """The numbers of requests to the routes of /system, by method and path."""
 
     def __init__(self) -> None:
         self.by_request: dict[tuple[str, str], Counted] = {}

@@ -10,7 +10,7 @@ import httptools
 
 from testbed.platform.common.http1 import response
 from testbed.platform.common.prometheus import CONTENT_TYPE
-from testbed.platform.gateway.service import routes
+from testbed.platform.gateway.service import error_table
 
 _CLOSE = b"Connection: close"
 
@@ -44,6 +44,6 @@ class Monitor(asyncio.Protocol):
         elif path == b"/healthz":
             self._transport.write(response(200, b"", (_CLOSE,)))
         else:
-            answer = routes.NOT_FOUND
+            answer = error_table.NOT_FOUND
             self._transport.write(response(answer.status, answer.body, (*answer.headers, _CLOSE)))
         self._transport.close()

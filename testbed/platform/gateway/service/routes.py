@@ -1,18 +1,12 @@
-"""Where an HTTP request goes, and what the gateway answers when it goes nowhere.
+"""Where an HTTP request goes, by its target alone. Pure.
 
-Pure. The routes and the error table are OpenFaaS's (gateway 0.23.0 with scale_from_zero=true for
-unknown functions, faas-provider's proxy for the rest), text by text.
-
-A function that its application does not offer to the outside, in a namespace whose calls travel
-directly, is not reachable here at all: the gateway answers for it as for an unknown function, so
-that an outsider cannot tell the two apart. On the gateway route internal functions must be
-reachable, because the calls between functions come this way.
+The routes are OpenFaaS's (gateway 0.23.0). What is answered where a request leads nowhere is in `error_table`;
+whether a function's name is known, and to whom, in `functions`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -25,12 +19,6 @@ _NAME = re.compile(rb"[-a-zA-Z_0-9.]+")
 
 FUNCTION_METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"})
 """What faas-provider's proxy passes on; anything else is answered 405."""
-
-TEXT = b"Content-Type: text/plain; charset=utf-8"
-HTML = b"Content-Type: text/html; charset=utf-8"
-JSON = b"Content-Type: application/json"
-_INTERNAL = b"X-OpenFaaS-Internal: proxy"
-
 
 _ANY: frozenset[bytes] = frozenset()
 _GET = frozenset({b"GET"})
@@ -81,15 +69,6 @@ _NAMED = {
     b"/system/scale-function/": Kind.SCALE,
     b"/system/namespace/": Kind.NAMESPACE,
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer that the gateway gives itself. `headers` are "Name: value" without line ends."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[bytes, ...] = ()
 
 
 def match(target: bytes) -> tuple[Kind, bytes, bytes]:
@@ -144,65 +123,3 @@ def _origin_form(target: bytes) -> bytes:
     if parts.scheme not in (b"http", b"https"):
         return b""
     return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-
-
-NOT_FOUND = Answer(404, b"404 page not found\n", (TEXT, b"X-Content-Type-Options: nosniff"))
-METHOD_NOT_ALLOWED = Answer(405)
-UNAUTHORIZED = Answer(401, b"invalid credentials", (b'Www-Authenticate: Basic realm="Restricted"', TEXT))
-UPSTREAM_TIMEOUT = Answer(502)
-PROVIDER_DOWN = Answer(502)
-BAD_REQUEST = Answer(400, b"400 Bad Request", (TEXT,))
-MISSING_HOST = Answer(400, b"400 Bad Request: missing required Host header", (TEXT,))
-UNSUPPORTED_CODING = Answer(501, b"501 Not Implemented: unsupported transfer encoding", (TEXT,))
-UPGRADE_WITH_BODY = Answer(501, b"501 Not Implemented: no upgrade or tunnel is offered", (TEXT,))
-HEAD_TOO_LARGE = Answer(431, b"431 Request Header Fields Too Large", (TEXT,))
-
-
-BODY_TOO_LARGE = Answer(413, b"413 Content Too Large", (TEXT,))
-TO_UI = Answer(307, b'<a href="/ui/">Temporary Redirect</a>.\n\n', (b"Location: /ui/", HTML))
-BAD_ALERT = Answer(400, b"Unable to parse alert, bad format.", (TEXT,))
-UNREADABLE_LIST = Answer(500, b"Unable to parse list of functions from provider\n", (TEXT,))
-TOKEN_NOT_KNOWN = Answer(503, b"the namespace's token is not known yet; try again\n", (TEXT, b"Retry-After: 1"))
-
-
-def token_needed(namespace: str, *, presented: bool) -> Answer:
-    """The call carries no bearer token (or, when one was presented, not this namespace's)."""
-    error = ', error="invalid_token"' if presented else ""
-    challenge = f'WWW-Authenticate: Bearer realm="{namespace}"{error}'
-    text = f"calls of namespace {namespace} need its token: Authorization: Bearer TOKEN\n"
-    return Answer(401, text.encode(), (challenge.encode(), TEXT))
-
-
-def instead_of_log(status: int) -> Answer | None:
-    """What OpenFaaS's log proxy makes of the provider's status (0: it did not answer); None: pass it on."""
-    if status == 200:
-        return None
-    if status in (404, 501):
-        return Answer(501)
-    text = f"unknown log request error ({status})\n" if status else "log request failed\n"
-    return Answer(500, text.encode(), (TEXT,))
-
-
-def unknown_function(name: str, namespace: str) -> Answer:
-    """The function was never deployed here, or is hidden (see the module's docstring)."""
-    text = (
-        f"error finding function {name}.{namespace}: server returned non-200 status code (404) "
-        f"for function, {name}, body: "
-    )
-    return Answer(404, text.encode(), (TEXT,))
-
-
-def no_endpoints(name: bytes) -> Answer:
-    """The function has no instance that is ready."""
-    return Answer(503, b"No endpoints available for: %b." % name, (_INTERNAL, TEXT))
-
-
-def cannot_scale(name: str, namespace: str, problem: str) -> Answer:
-    """The provider did not take the request for a first instance."""
-    text = f"error finding function {name}.{namespace}: unable to scale function [{name}], err: {problem}"
-    return Answer(500, text.encode(), (TEXT,))
-
-
-def unreachable(name: bytes) -> Answer:
-    """The connection to the function failed, or broke before an answer began."""
-    return Answer(500, b"Can't reach service for: %b." % name, (_INTERNAL, TEXT))

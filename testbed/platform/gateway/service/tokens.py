@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import PlatformError
-from testbed.platform.gateway.service import routes
-from testbed.platform.gateway.service.apiserver_client import Provider
-from testbed.platform.gateway.service.routes import Answer
+from testbed.platform.gateway.http.answers import Answer
+from testbed.platform.gateway.service import error_table
+from testbed.platform.gateway.service.apiserver_client import ApiserverClient
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 class Tokens:
     """The namespaces with a token. `digests` is empty when there is none."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, apiserver: ApiserverClient) -> None:
         self.digests: dict[str, bytes] = {}
         """Namespace -> SHA-256 of its token in hex; b"" while it is not known."""
-        self._provider = provider
+        self._apiserver = apiserver
         self._revisions: dict[str, int] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -52,13 +52,13 @@ class Tokens:
         if digest is None:
             return None
         if not digest:
-            return routes.TOKEN_NOT_KNOWN
+            return error_table.TOKEN_NOT_KNOWN
         given = [line[14:].strip() for line in lines if line[:14].lower() == b"authorization:"]
         scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         presented = hashlib.sha256(token.strip()).hexdigest().encode()
         if hmac.compare_digest(presented, digest) and scheme.lower() == b"bearer":
             return None
-        return routes.token_needed(namespace, presented=scheme.lower() == b"bearer")
+        return error_table.token_needed(namespace, presented=scheme.lower() == b"bearer")
 
     async def _read(self) -> None:
         """Read until what was read is as new as what the cluster state announced."""
@@ -77,7 +77,7 @@ class Tokens:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _ask(self) -> dict[str, bytes]:
-        status, body = await self._provider.call("GET", "/tokens")
+        status, body = await self._apiserver.call("GET", "/tokens")
         if status != 200:
             raise PlatformError(f"the apiserver answered /tokens with status {status}")
         try:

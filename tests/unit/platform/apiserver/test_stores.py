@@ -18,7 +18,7 @@ from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
 from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 from testbed.platform.client import datastore_setup
 from testbed.platform.datastores import mariadb
-from testbed.platform.gateway.service.functions import Services
+from testbed.platform.gateway.service.functions import Functions
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 NODE = "directfaas/node"
@@ -122,9 +122,9 @@ def test_another_password_starts_the_stores_process_again_and_replaces_its_owner
 def test_the_gateway_and_all_who_scale_do_not_see_stores(store: Store) -> None:
     store.create_function(request("till", "mariadb"), "b")
     assert set(store.state.without_stores().functions) == {"till.t"}
-    services = Services(lambda vip: Mock(host=vip, port=8080), "t")
-    services.update(store.state)
-    assert [services.find(name) is not None for name in (b"till.t", b"mariadb.t", b"mariadb")] == [True, False, False]
+    functions = Functions(lambda vip: Mock(host=vip, port=8080), "t")
+    functions.update(store.state)
+    assert [functions.find(name) is not None for name in (b"till.t", b"mariadb.t", b"mariadb")] == [True, False, False]
 
 
 # What is refused

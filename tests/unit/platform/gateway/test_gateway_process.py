@@ -27,8 +27,7 @@ def test_a_gateway_that_cannot_follow_any_more_ends_with_the_error(monkeypatch: 
         sweep=lambda: None,
         drain=lambda: drained.append("drained"),
         connections=set(),
-        services=SimpleNamespace(pools=list),
-        provider=SimpleNamespace(pool=pool),
+        pools=lambda: [pool],
     )
     follow: Any = SimpleNamespace(run=run)
     monkeypatch.setattr(lifecycle, "_tune_collector", lambda: None)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from testbed.platform.gateway.http.pool import Pool
-from testbed.platform.gateway.service.functions import Services
+from testbed.platform.gateway.service.functions import Functions
 from testbed.platform.gateway.service.history import History, numbers_of, resume
 from testbed.platform.gateway.service.metrics import FunctionMetrics
 
 
-def services() -> Services:
-    return Services(lambda vip: Pool(vip, 8080, pooled=True, max_idle=1, idle_timeout_s=1), "openfaas-fn")
+def functions() -> Functions:
+    return Functions(lambda vip: Pool(vip, 8080, pooled=True, max_idle=1, idle_timeout_s=1), "openfaas-fn")
 
 
 def count(metrics_of: Callable[[str], FunctionMetrics]) -> None:
@@ -29,7 +29,7 @@ def count(metrics_of: Callable[[str], FunctionMetrics]) -> None:
 
 
 def test_counters_go_on_where_they_ended(tmp_path: Path) -> None:
-    before, after = services(), services()
+    before, after = functions(), functions()
     count(before.metrics_of)
     History(tmp_path / "counters", before.metrics).save()
     History(tmp_path / "counters", after.metrics).load(after.metrics_of)
@@ -41,7 +41,7 @@ def test_counters_go_on_where_they_ended(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_while_nothing_is_counted(tmp_path: Path) -> None:
-    counted = services()
+    counted = functions()
     count(counted.metrics_of)
     history = History(tmp_path / "counters", counted.metrics)
     history.save()
@@ -54,7 +54,7 @@ def test_nothing_is_written_while_nothing_is_counted(tmp_path: Path) -> None:
 
 
 def test_the_first_gateway_begins_at_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    counted = services()
+    counted = functions()
     History(tmp_path / "counters", counted.metrics).load(counted.metrics_of)
     History(None, counted.metrics).load(counted.metrics_of)
     History(None, counted.metrics).save()
@@ -64,7 +64,7 @@ def test_the_first_gateway_begins_at_nothing(tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"one.a": {"started": 1}}', '{"one.a": 3}', "\x00"])
 def test_a_broken_file_is_left_out_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    counted = services()
+    counted = functions()
     (tmp_path / "counters").write_text(text)
     with caplog.at_level(logging.WARNING):
         History(tmp_path / "counters", counted.metrics).load(counted.metrics_of)
@@ -72,7 +72,7 @@ def test_a_broken_file_is_left_out_and_said_so(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_full_disk_does_not_end_the_gateway(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    counted = services()
+    counted = functions()
     count(counted.metrics_of)
     with caplog.at_level(logging.WARNING):
         History(tmp_path / "no-such-folder" / "counters", counted.metrics).save()
