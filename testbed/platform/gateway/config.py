@@ -47,16 +47,16 @@ def from_environment(environment: Mapping[str, str]) -> Config:
 
     Raises UsageError for a value that cannot be understood and EnvironmentProblem for a missing secret.
     """
-    provider = urlsplit(environment.get("apiserver_url") or APISERVER_URL)
-    if not provider.hostname:
+    apiserver = urlsplit(environment.get("apiserver_url") or APISERVER_URL)
+    if not apiserver.hostname:
         raise UsageError(f"apiserver_url={environment.get('apiserver_url')} is no URL; write http://HOST:PORT")
     upstream = environment.get("gateway_upstream") or "pooled"
     if upstream not in ("pooled", "per-call"):
         raise UsageError(f"gateway_upstream={upstream} is unknown; write pooled or per-call")
     listen_fd = environment.get("TESTBED_LISTEN_FD")
     return Config(
-        apiserver_host=provider.hostname,
-        apiserver_port=provider.port or 80,
+        apiserver_host=apiserver.hostname,
+        apiserver_port=apiserver.port or 80,
         port=_integer(environment, "port", FUNCTION_PORT),
         metrics_port=_integer(environment, "metrics_port", GATEWAY_METRICS_PORT),
         function_port=_integer(environment, "function_port", FUNCTION_PORT),

@@ -72,7 +72,7 @@ class RequestMetrics:
         return self.by_request.setdefault(key, Counted())
 
     def render(self, prefix: str = "", code_label: str = "status") -> str:
-        """The two families, named as the gateway does; a provider has a prefix and says "code"."""
+        """The two families, named as the gateway does; the provider proxy has a prefix and says "code"."""
         rows = [
             (dict(sorted({"method": method, "path": path, code_label: str(code)}.items())), histogram)
             for (method, path), counted in sorted(self.by_request.items())

@@ -163,7 +163,7 @@ class System:
             function = json.loads(body)
             before, labels = int(function["replicas"]), ScalingLabels.of(function.get("labels") or {})
         except (ValueError, KeyError, TypeError) as error:
-            raise PlatformError(f"the provider's status of {name}.{namespace} cannot be read") from error
+            raise PlatformError(f"the apiserver's status of {name}.{namespace} cannot be read") from error
         replicas = after_alert(status, before, labels)
         if replicas != before:
             await self._apiserver.set_replicas(name, namespace, replicas)

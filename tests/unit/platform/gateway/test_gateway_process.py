@@ -68,12 +68,12 @@ def test_counters_that_could_not_be_kept_are_tried_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"<html>", b'{"replicas": null}'])
-def test_an_alert_is_answered_whatever_the_provider_says_of_the_function(body: bytes) -> None:
+def test_an_alert_is_answered_whatever_the_apiserver_says_of_the_function(body: bytes) -> None:
     async def call(*_: Any) -> tuple[int, bytes]:
         return 200, body
 
     parts: Any = None
-    provider: Any = SimpleNamespace(call=call)
-    system = System(parts, parts, provider, parts, None, "openfaas-fn")
+    apiserver: Any = SimpleNamespace(call=call)
+    system = System(parts, parts, apiserver, parts, None, "openfaas-fn")
     with pytest.raises(PlatformError, match=r"status of one\.a cannot be read"):
         asyncio.run(system._scale("firing", "one", "a"))

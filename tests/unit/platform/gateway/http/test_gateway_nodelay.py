@@ -12,11 +12,12 @@ import socket
 import uvloop
 
 from testbed.model.cluster import ClusterState, Function, Instance, Phase
-from testbed.platform.gateway.http.client_connection import Downstream
-from testbed.platform.gateway.http.pool import Pool
-from testbed.platform.gateway.service.apiserver_client import Provider
-from testbed.platform.gateway.service.dispatch import Gateway, Limits
-from testbed.platform.gateway.service.functions import Services, Upstream
+from testbed.platform.gateway.http.client_connection import ClientConnection
+from testbed.platform.gateway.http.deadlines import Limits
+from testbed.platform.gateway.http.pool import Pool, Upstream
+from testbed.platform.gateway.service.apiserver_client import ApiserverClient
+from testbed.platform.gateway.service.dispatch import Gateway, Parts
+from testbed.platform.gateway.service.functions import Functions
 
 
 def nodelay(transport: asyncio.BaseTransport) -> bool:
@@ -34,19 +35,19 @@ async def both_ends() -> tuple[bytes, bool, bool]:
     loop = asyncio.get_running_loop()
     function = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = function.sockets[0].getsockname()[1]
-    services = Services(lambda vip: Pool(vip, port, pooled=True, max_idle=8, idle_timeout_s=60), "ns")
+    functions = Functions(lambda vip: Pool(vip, port, pooled=True, max_idle=8, idle_timeout_s=60), "ns")
     deployed = Function("ns", "f", 256, "127.0.0.1", "image", 1, ingress=True)
     instance = Instance("f.ns.1", "ns", "f", 2, "10.202.0.1", phase=Phase.READY)
-    services.update(ClusterState(functions={deployed.full_name: deployed}, instances={instance.id: instance}))
-    provider = Upstream(Pool("127.0.0.1", 1, pooled=True, max_idle=8, idle_timeout_s=60))
-    gateway = Gateway(services, provider, Provider("127.0.0.1", 1), Limits(), None, "ns")
-    server = await loop.create_server(lambda: Downstream(gateway), "127.0.0.1", 0)
+    functions.update(ClusterState(functions={deployed.full_name: deployed}, instances={instance.id: instance}))
+    apiserver = Upstream(Pool("127.0.0.1", 1, pooled=True, max_idle=8, idle_timeout_s=60))
+    gateway = Gateway(Parts(functions, apiserver, ApiserverClient("127.0.0.1", 1), Limits(), None, "ns"))
+    server = await loop.create_server(lambda: ClientConnection(gateway), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"GET /function/f HTTP/1.1\r\nHost: g\r\n\r\n")
     got = await reader.readuntil(b"ok")
-    (downstream,) = gateway.connections
-    (upstream,) = next(services.pools()).connections
-    ends = nodelay(downstream.transport), nodelay(upstream.transport)
+    (client,) = gateway.connections
+    (upstream,) = next(functions.pools()).connections
+    ends = nodelay(client.transport), nodelay(upstream.transport)
     writer.close()
     return got, *ends
 
