@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Deployment, Route
-from tests.unit.platform.gateway.gateway_rig import (
-    CHECKOUT,
-    FakeApiserver,
-    FunctionProcess,
-    GatewayProcess,
-    free_port,
-    wait_until,
-)
+from tests.unit.platform.gateway.fake_apiserver import FakeApiserver
+from tests.unit.platform.gateway.gateway_processes import CHECKOUT, FunctionProcess, GatewayProcess
+from tests.unit.platform.gateway.loopback import free_port, wait_until
 
 HANDLER = CHECKOUT / "functions" / "chain" / "chain"
 

@@ -11,7 +11,9 @@ import pytest
 
 from testbed.model.cluster import Phase
 from testbed.platform.gateway.service.waking import ScalingLabels, after_alert
-from tests.unit.platform.gateway.gateway_rig import Backend, Rig, echo, rig, wait_until
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import wait_until
+from tests.unit.platform.gateway.scripted_backend import Backend, echo
 
 SCALE = "/system/scale-function/"
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, rig
+from tests.unit.platform.gateway.gateway_processes import BASIC
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
 
 Body = str | Callable[[Any], bool]
 """A pattern that the whole body matches, or a judgement of the body read as JSON."""

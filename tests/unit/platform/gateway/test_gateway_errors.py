@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.model.cluster import Route
-from tests.unit.platform.gateway.gateway_rig import GatewayProcess, Rig, canned, free_port, read_head, rig, wait_until
+from tests.unit.platform.gateway.gateway_processes import GatewayProcess
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import free_port, read_head, wait_until
+from tests.unit.platform.gateway.scripted_backend import canned
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Route
-from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, free_port, read_all, rig
+from tests.unit.platform.gateway.gateway_processes import BASIC
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import free_port, read_all
 
 
 @pytest.fixture(scope="module")

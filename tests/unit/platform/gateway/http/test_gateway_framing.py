@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.platform.gateway.gateway_rig import Rig, read_all, read_head, rig
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import read_all, read_head
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
 from tests.unit.platform.gateway.http_fuzz import mutants
+from tests.unit.platform.gateway.loopback import read_head, wait_until
 
 MIB = 1 << 20
 FUZZ_REQUESTS = int(os.environ.get("TESTBED_FUZZ_REQUESTS", "10000"))

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, canned, read_head, rig
+from tests.unit.platform.gateway.gateway_processes import BASIC
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import read_head
+from tests.unit.platform.gateway.scripted_backend import canned
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import read_head, wait_until
 
 MIB = 1 << 20
 

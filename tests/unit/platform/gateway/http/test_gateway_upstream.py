@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testbed.model.cluster import Phase
-from tests.unit.platform.gateway.gateway_rig import Rig, read_head, rig, wait_until
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import read_head, wait_until
 
 
 @pytest.fixture(scope="module")

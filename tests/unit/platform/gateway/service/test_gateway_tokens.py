@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.model.cluster import Deployment, Route
-from tests.unit.platform.gateway.gateway_rig import BASIC, Rig, rig, wait_until
+from tests.unit.platform.gateway.gateway_processes import BASIC
+from tests.unit.platform.gateway.gateway_rig import Rig, rig
+from tests.unit.platform.gateway.loopback import wait_until
 
 
 @pytest.fixture(scope="module")
