@@ -25,9 +25,8 @@ def why_not(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | 
     """Why it may not, and what to do, to be said after the function's name; None: it may."""
     if annotations.get(PAUSED) == "true":
         return f"is paused; take its annotation {PAUSED} away"
-    key, largest = (
-        (MAX_COUNT, annotations[MAX_COUNT]) if MAX_COUNT in annotations else (MAX_LABEL, labels.get(MAX_LABEL))
-    )
-    if largest is not None and largest.isdecimal() and int(largest) == 0:
+    key = MAX_COUNT if MAX_COUNT in annotations else MAX_LABEL
+    largest = annotations.get(MAX_COUNT, labels.get(MAX_LABEL, ""))
+    if largest.isdecimal() and int(largest) == 0:
         return f"has a {key.rpartition('/')[2]} of 0; raise it"
     return None
