@@ -10,14 +10,11 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from testbed.model import addressing
 from testbed.model.cluster import Host
+from testbed.network.config import LabConfig
 from testbed.network.process.supervisor import ProcessSpec, Supervisor
-
-if TYPE_CHECKING:
-    from testbed.network.daemon import LabConfig
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}

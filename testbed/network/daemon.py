@@ -6,7 +6,6 @@ the first process only reaps and ends with the lab; its child is the daemon.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socketserver
@@ -14,7 +13,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -22,38 +20,12 @@ from testbed.model import addressing
 from testbed.model.cluster import Host, Role
 from testbed.model.errors import LabError, TestbedError
 from testbed.network import protocol
+from testbed.network.config import LabConfig
 from testbed.network.process import mounts
 from testbed.network.process.namespaces import listens
 
 PROBE = "probe{node}"
 CONTROLLER_START_S = 30.0
-
-
-@dataclass(frozen=True)
-class LabConfig:
-    """What the runner tells the daemon. `scaler` is on, dry-run or off.
-
-    `listen_fd`: the host's listening socket for the gateway. `gateway_command`: a program to take the
-    gateway's place, run in `working_folder`; empty for our own.
-    """
-
-    name: str
-    state_folder: Path
-    datapath: str
-    nodes: tuple[int, ...]
-    listen_fd: int | None
-    gateway_environment: dict[str, str]
-    delay_ms: float
-    scaler: str
-    scaler_preset: str
-    gateway_command: tuple[str, ...] = ()
-    working_folder: str = "/"
-
-    @classmethod
-    def load(cls, path: Path) -> LabConfig:
-        data = json.loads(path.read_text())
-        tuples = {name: tuple(data[name]) for name in ("nodes", "gateway_command")}
-        return cls(**{**data, **tuples, "state_folder": Path(data["state_folder"])})
 
 
 def static_hosts(nodes: tuple[int, ...]) -> list[Host]:

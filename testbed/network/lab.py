@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
+from testbed.network.config import LabConfig
 from testbed.network.daemon_client import LabClient
 from testbed.network.foreign import foreign_gateway
 from testbed.network.loopback import listening_socket
@@ -75,7 +76,7 @@ class Lab:
         """Start a lab and wait until its cluster stands.
 
         `gateway_port` is the port of this machine's loopback that the gateway serves (0: any free one).
-        `scaler` is on, dry-run or off; `scaler_preset` one of testbed.scaling.PRESETS.
+        `scaler` is on, dry-run or off; `scaler_preset` one of testbed.model.scaling.settings.PRESETS.
         Raises UsageError, EnvironmentProblem or LabError; nothing is left behind then.
         """
         chosen = check_startable(name, datapath)
@@ -84,19 +85,19 @@ class Lab:
         try:
             with listening_socket(gateway_port) as listener:
                 port = listener.getsockname()[1]
-                config = {
-                    "name": name,
-                    "state_folder": str(holder.folder),
-                    "datapath": chosen,
-                    "nodes": list(range(1, nodes + 1)),
-                    "listen_fd": listener.fileno(),
-                    "gateway_environment": dict(gateway_environment or {}),
-                    "delay_ms": delay_ms,
-                    "scaler": scaler,
-                    "scaler_preset": scaler_preset,
-                    "gateway_command": gateway_command,
-                    "working_folder": str(Path.cwd()),
-                }
+                config = LabConfig(
+                    name,
+                    holder.folder,
+                    chosen,
+                    nodes=tuple(range(1, nodes + 1)),
+                    listen_fd=listener.fileno(),
+                    gateway_environment=dict(gateway_environment or {}),
+                    delay_ms=delay_ms,
+                    scaler=scaler,
+                    scaler_preset=scaler_preset,
+                    gateway_command=tuple(gateway_command),
+                    working_folder=str(Path.cwd()),
+                )
                 holder.launch(config, listener.fileno())
             lab = cls(name, holder.init_pid, port, chosen)
             lab._holder = holder
@@ -254,10 +255,10 @@ class _Holder:
             (folder / part).mkdir()
         return cls(folder, lock_fd)
 
-    def launch(self, config: dict[str, Any], listen_fd: int) -> None:
+    def launch(self, config: LabConfig, listen_fd: int) -> None:
         """Start the daemon in new namespaces; it dies with this process, whatever ends it."""
         config_path = self.folder / "config.json"
-        config_path.write_text(json.dumps(config))
+        config.save(config_path)
         with (self.folder / "logs" / "lab.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
