@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from testbed.model.errors import PlatformError, TestbedError, UsageError
 from testbed.platform.common.prometheus import CONTENT_TYPE, family, sample
 from testbed.platform.scaler.activation import UnknownFunction, WillNotScale
+from testbed.platform.scaler.engine import Scaled
 from testbed.platform.scaler.keda import is_active
-
-if TYPE_CHECKING:
-    from testbed.platform.scaler.engine import Scaled
-    from testbed.platform.scaler.process import Scaler
+from testbed.platform.scaler.service import Scaler
 
 _STATUS = {UnknownFunction: 404, WillNotScale: 409, UsageError: 400, PlatformError: 503}
 

@@ -18,7 +18,7 @@ from testbed.platform.scaler.activation import Activator, UnknownFunction, WillN
 from testbed.platform.scaler.decisions import DecisionLog
 from testbed.platform.scaler.engine import Engine
 from testbed.platform.scaler.meter import Meter
-from testbed.platform.scaler.process import Scaler
+from testbed.platform.scaler.service import Scaler
 from testbed.platform.scaler.sources import NotReadable
 
 NAME = "f.t"
