@@ -26,7 +26,8 @@ from experiments.load.client import Driver
 from testbed.measure.calibration import TrunkProbe
 from testbed.measure.cpu import CpuMeter
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState
 from testbed.model.errors import LabError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from bench.subject import CHECKOUT
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState, Instance, Phase
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState, Instance, Phase
 from testbed.model.errors import LabError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab

@@ -10,7 +10,8 @@ import click
 
 from testbed.commands.app_common import application_argument
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
-from testbed.model.cluster import Application, ClusterState
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Sockets, try_requests, try_syns
 from testbed.network.hosts.frames import in_host

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from testbed.commands.app_common import application_argument, cluster_of
 from testbed.commands.common import json_option, lab_option, print_json
-from testbed.model.cluster import Application
+from testbed.model.application import Application
 from testbed.model.errors import PlatformError, UsageError
 from testbed.observe import callgraph
 from testbed.observe.callgraph import CallGraph

@@ -11,7 +11,8 @@ from testbed.commands.app_matrix import matrix_
 from testbed.commands.app_show import show
 from testbed.commands.app_state import reset, seed
 from testbed.commands.common import json_option, lab_option, print_json, print_table
-from testbed.model.cluster import Application, ClusterState
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState
 from testbed.platform.client import applications
 
 

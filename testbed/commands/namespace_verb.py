@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
+from testbed.model.annotations import GATEWAY_TOKEN, ROUTE_ANNOTATION
 from testbed.model.cluster import Route
 from testbed.network.lab import Lab
-from testbed.platform.apiserver.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""What the testbed talks about: applications, deployed functions, instances, hosts, cluster state.
+"""What a lab holds: deployments, deployed functions, instances, hosts, and all of them as the cluster state.
 
 Frozen values only. `ClusterState` is what the apiserver publishes and the controller, the gateway
 and the node agents read; `to_json`/`from_json` are its wire form. Nothing here does I/O.
@@ -39,59 +39,6 @@ class Phase(str, Enum):
 
 
 @dataclass(frozen=True)
-class FunctionSpec:
-    """One function of a stack.yaml.
-
-    `calls` are names of functions of the same application; `handler` is a folder; `fprocess`
-    replaces the template's command where it is not "". `limits` and `requests` are Kubernetes
-    quantities by "memory" and "cpu" (see `quantities`); `secrets` are names, never values. `stores` are
-    names of the stores that it may reach (see `testbed.model.datastores`).
-    """
-
-    name: str
-    language: str
-    handler: str
-    image: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    ingress: bool = False
-    calls: tuple[str, ...] = ()
-    fprocess: str = ""
-    secrets: tuple[str, ...] = ()
-    limits: Mapping[str, str] = field(default_factory=dict)
-    requests: Mapping[str, str] = field(default_factory=dict)
-    constraints: tuple[str, ...] = ()
-    read_only_root_filesystem: bool = False
-    stores: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Application:
-    """A stack.yaml: its functions in file order. The call graph is acyclic.
-
-    `copied` are folders that are copied into every function's handler folder when images are built, by where they
-    come to lie in it; `scripts` are by store what is put into it when it is made.
-    """
-
-    name: str
-    functions: tuple[FunctionSpec, ...]
-    copied: Mapping[str, str] = field(default_factory=dict)
-    scripts: Mapping[str, str] = field(default_factory=dict)
-
-    def function(self, name: str) -> FunctionSpec:
-        return next(function for function in self.functions if function.name == name)
-
-    def calls(self) -> tuple[tuple[str, str], ...]:
-        """Every edge (caller, callee) of the call graph, in file order."""
-        return tuple((function.name, callee) for function in self.functions for callee in function.calls)
-
-    def stores(self) -> tuple[str, ...]:
-        """Every store that one of its functions names, once."""
-        return tuple(dict.fromkeys(store for function in self.functions for store in function.stores))
-
-
-@dataclass(frozen=True)
 class Deployment:
     """A namespace: a tenant's deployment of an application.
 
@@ -115,8 +62,8 @@ class Function:
     """A deployed function, or (`store`) a data store or mail server. `id` and `vip` stay the same until it is removed.
 
     `revision` counts the changes that running instances must be replaced for. `secrets` are the names of
-    those it reads; `limits` and `read_only_root_filesystem` as in `FunctionSpec`. `port` is the TCP port that
-    it is called at; `stores` are the stores of its own namespace that it may reach.
+    those it reads; `limits` and `read_only_root_filesystem` as in `application.FunctionSpec`. `port` is the TCP port
+    that it is called at; `stores` are the stores of its own namespace that it may reach.
     """
 
     namespace: str

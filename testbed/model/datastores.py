@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.model.annotations import STORES_ANNOTATION
 from testbed.model.errors import UsageError
-
-STORES_ANNOTATION = "directfaas/stores"
 
 
 @dataclass(frozen=True)

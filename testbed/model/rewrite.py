@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from testbed.model.addressing import FUNCTION_PORT
+from testbed.model.annotations import CALLS_ANNOTATION
 from testbed.model.cluster import Route
 from testbed.model.errors import PlatformError, UsageError
 from testbed.model.stack import callees
@@ -67,5 +68,5 @@ def _check_url(name: str, namespace: str, variable: str, url: CalleeUrl, calls: 
     if url.function not in calls:
         raise UsageError(
             f"environment value {variable} of function {name} names function {url.function}, which is not among its "
-            f"directfaas/calls; add it there or take the value out"
+            f"{CALLS_ANNOTATION}; add it there or take the value out"
         )

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from testbed.model.cluster import Application, ClusterState, Function, Phase, Route
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState, Function, Phase, Route
 
 GATEWAY = "gateway"
 """The gateway's name among the switches' counters."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState, Function, Instance, Phase, Route
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Attempt, Outcome, Result
 from testbed.observe.callgraph import GATEWAY

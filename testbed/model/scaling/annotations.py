@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from testbed.model import durations
+from testbed.model.annotations import KEDA_PREFIX, SCALE_PREFIX
 from testbed.model.errors import UsageError
 from testbed.model.scaling.settings import (
     CPU,
@@ -29,8 +30,6 @@ from testbed.model.scaling.settings import (
     Trigger,
 )
 
-PREFIX = "autoscaling.keda.sh/"
-LABEL = "com.openfaas.scale."
 T = TypeVar("T")
 
 _TRIGGER_NAMES = ("threshold", "activationThreshold", "metricType")
@@ -88,24 +87,24 @@ class _Values:
         self._function = function
         self._labels = labels
         self._annotations = annotations
-        self.annotated = any(key.startswith(PREFIX) for key in annotations)
+        self.annotated = any(key.startswith(KEDA_PREFIX) for key in annotations)
 
     def check_names(self) -> None:
         for key in self._annotations:
-            name = key.removeprefix(PREFIX)
+            name = key.removeprefix(KEDA_PREFIX)
             if name != key and name not in _NAMES:
                 near = difflib.get_close_matches(name, _NAMES, 1)
-                remedy = f'did you mean "{PREFIX}{near[0]}"?' if near else f"known are {', '.join(_NAMES)}"
+                remedy = f'did you mean "{KEDA_PREFIX}{near[0]}"?' if near else f"known are {', '.join(_NAMES)}"
                 self._fail(key, f"is not known; {remedy}")
 
     def has(self, name: str) -> bool:
-        return PREFIX + name in self._annotations
+        return KEDA_PREFIX + name in self._annotations
 
     def text(self, name: str) -> str | None:
-        return self._annotations.get(PREFIX + name)
+        return self._annotations.get(KEDA_PREFIX + name)
 
     def label(self, name: str) -> str | None:
-        return self._labels.get(LABEL + name)
+        return self._labels.get(SCALE_PREFIX + name)
 
     def whole(self, label: str, default: int) -> int:
         """A label that must be a whole number."""
@@ -146,10 +145,10 @@ class _Values:
         return chosen[text]
 
     def refuse(self, name: str, complaint: str) -> NoReturn:
-        self._fail(PREFIX + name, complaint)
+        self._fail(KEDA_PREFIX + name, complaint)
 
     def refuse_label(self, name: str, complaint: str) -> NoReturn:
-        raise ScalingError(f"label {LABEL}{name} of function {self._function} {complaint}", LABEL + name)
+        raise ScalingError(f"label {SCALE_PREFIX}{name} of function {self._function} {complaint}", SCALE_PREFIX + name)
 
     def refuse_first(self, names: Iterable[str], label: str, complaint: str) -> NoReturn:
         """Refuse the first of these annotations that is there, or else the label."""
@@ -224,7 +223,7 @@ def _triggers(values: _Values) -> tuple[Trigger, ...]:
     for metric in DEFAULT_THRESHOLDS.keys() - set(metrics):
         for name in _TRIGGER_NAMES:
             if values.has(f"{metric}.{name}"):
-                values.refuse(f"{metric}.{name}", f"has no use; name {metric} among its {PREFIX}triggers")
+                values.refuse(f"{metric}.{name}", f"has no use; name {metric} among its {KEDA_PREFIX}triggers")
     return tuple(triggers)
 
 
@@ -254,9 +253,9 @@ def _fallback(values: _Values) -> Fallback | None:
     if failures is None and replicas is None:
         return None
     if replicas is None:
-        values.refuse("fallback.failureThreshold", f"needs {PREFIX}fallback.replicas beside it; add it")
+        values.refuse("fallback.failureThreshold", f"needs {KEDA_PREFIX}fallback.replicas beside it; add it")
     if failures is None:
-        values.refuse("fallback.replicas", f"needs {PREFIX}fallback.failureThreshold beside it; add it")
+        values.refuse("fallback.replicas", f"needs {KEDA_PREFIX}fallback.failureThreshold beside it; add it")
     return Fallback(failures, replicas)
 
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from testbed.model.scaling.annotations import LABEL, PREFIX
-
-PAUSED = f"{PREFIX}paused"
-MAX_COUNT, MAX_LABEL = f"{PREFIX}maxReplicaCount", f"{LABEL}max"
+from testbed.model.annotations import MAX_REPLICAS_ANNOTATION, MAX_SCALE_LABEL, PAUSED_ANNOTATION
 
 
 def may_wake(labels: Mapping[str, str], annotations: Mapping[str, str]) -> bool:
@@ -23,10 +20,10 @@ def may_wake(labels: Mapping[str, str], annotations: Mapping[str, str]) -> bool:
 
 def why_not(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | None:
     """Why it may not, and what to do, to be said after the function's name; None: it may."""
-    if annotations.get(PAUSED) == "true":
-        return f"is paused; take its annotation {PAUSED} away"
-    key = MAX_COUNT if MAX_COUNT in annotations else MAX_LABEL
-    largest = annotations.get(MAX_COUNT, labels.get(MAX_LABEL, ""))
+    if annotations.get(PAUSED_ANNOTATION) == "true":
+        return f"is paused; take its annotation {PAUSED_ANNOTATION} away"
+    key = MAX_REPLICAS_ANNOTATION if MAX_REPLICAS_ANNOTATION in annotations else MAX_SCALE_LABEL
+    largest = annotations.get(MAX_REPLICAS_ANNOTATION, labels.get(MAX_SCALE_LABEL, ""))
     if largest.isdecimal() and int(largest) == 0:
         return f"has a {key.rpartition('/')[2]} of 0; raise it"
     return None

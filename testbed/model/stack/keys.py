@@ -6,22 +6,17 @@ Each mistake is named by file and line. `stack` reads the rest of the file. Pure
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import yaml
 
 from testbed.model import quantities
+from testbed.model.application import is_secret_name
 from testbed.model.errors import UsageError
+from testbed.model.placement import constrained_node
 from testbed.model.stack.surroundings import Surroundings
 from testbed.model.stack.yaml_nodes import YamlReader
-
-HOSTNAME = "kubernetes.io/hostname"
-_FIXED = {"kubernetes.io/os": "linux", "node.platform.os": "linux"}
-
-_SECRET_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
-_CONSTRAINT = re.compile(r"\s*([^=\s]+)\s*==?\s*([^=\s]+)\s*")
 
 Keys = Mapping[str, tuple[yaml.Node, yaml.Node]]
 
@@ -59,27 +54,6 @@ def copied(reader: YamlReader, configuration: yaml.Node, surroundings: Surroundi
         if not surroundings.is_folder(path):
             reader.fail(one.node, f"the folder {one.text} to copy is missing; make it or mend the path")
     return tuple(paths)
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether this can name a secret (a DNS subdomain, as Kubernetes wants; also a safe file name)."""
-    return len(name) <= 253 and bool(_SECRET_NAME.fullmatch(name))
-
-
-def constrained_node(constraint: str) -> str | None:
-    """The node that a constraint such as "kubernetes.io/hostname=node2" asks for, None when every node meets it.
-
-    Raises ValueError when it is not a constraint, or no node can meet it.
-    """
-    found = _CONSTRAINT.fullmatch(constraint)
-    if not found:
-        raise ValueError(f'"{constraint}" is no constraint; write e.g. {HOSTNAME}=node2')
-    label, value = found.groups()
-    if label == HOSTNAME:
-        return value
-    if _FIXED.get(label) != value:
-        raise ValueError(f'no node has the label "{label}={value}"; there are {HOSTNAME} and kubernetes.io/os=linux')
-    return None
 
 
 def _secrets(reader: YamlReader, name: str, keys: Keys) -> tuple[str, ...]:

@@ -19,7 +19,15 @@ from pathlib import Path
 import yaml
 
 from testbed.model import datastores
-from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.annotations import (
+    CALLS_ANNOTATION,
+    FUNCTION_ANNOTATIONS,
+    INGRESS_ANNOTATION,
+    NODE_ANNOTATION,
+    OWN_PREFIX,
+    STORES_ANNOTATION,
+)
+from testbed.model.application import Application, FunctionSpec, find_cycle, is_name, parse_calls
 from testbed.model.errors import StackError, UsageError
 from testbed.model.scaling import annotations as scaling_annotations
 from testbed.model.scaling.settings import PRESETS
@@ -29,12 +37,7 @@ from testbed.model.stack.surroundings import Disk, Surroundings
 from testbed.model.stack.yaml_nodes import Scalar, YamlReader
 
 STACK_FILE = "stack.yaml"
-INGRESS_ANNOTATION = "directfaas/ingress"
-CALLS_ANNOTATION = "directfaas/calls"
-NODE_ANNOTATION = "directfaas/node"
-_ANNOTATIONS = (INGRESS_ANNOTATION, CALLS_ANNOTATION, NODE_ANNOTATION, datastores.STORES_ANNOTATION)
 
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _TOP_KEYS = ("version", "provider", "functions", "configuration")
 _FUNCTION_KEYS = (
     *("lang", "handler", "image", "fprocess", "environment", "environment_file", "labels", "annotations"),
@@ -127,37 +130,6 @@ def select(application: Application, pattern: str) -> tuple[Application, tuple[s
             f"match {' or '.join(spec.name for spec in application.functions if spec.ingress)} too"
         )
     return replace(application, functions=tuple(_without_others(spec, names) for spec in kept)), left_out
-
-
-def is_name(name: str) -> bool:
-    """Whether this can name a function or a namespace (a DNS label, as Kubernetes wants)."""
-    return bool(_NAME.fullmatch(name))
-
-
-def parse_calls(annotations: Mapping[str, str]) -> tuple[str, ...]:
-    """The callees in a function's annotations, in their order."""
-    return tuple(name.strip() for name in annotations.get(CALLS_ANNOTATION, "").split(",") if name.strip())
-
-
-def find_cycle(calls: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The first cycle of a call graph, as (a, b, a), or () when there is none. Unknown callees are ignored."""
-    finished: set[str] = set()
-    for start in calls:
-        path: list[str] = []
-        pending = [(start, 0)]
-        while pending:
-            name, depth = pending.pop()
-            for left in path[depth:]:
-                finished.add(left)
-            del path[depth:]
-            if name in path:
-                return (*path[path.index(name) :], name)
-            if name in finished or name not in calls:
-                continue
-            path.append(name)
-            pending += [(callee, depth + 1) for callee in reversed(calls[name])]
-        finished.update(path)
-    return ()
 
 
 def _check_head(reader: YamlReader, root: yaml.Node, top: Mapping[str, tuple[yaml.Node, yaml.Node]]) -> None:
@@ -288,18 +260,18 @@ def _environment(
 
 def _check_annotations(reader: YamlReader, name: str, annotations: Mapping[str, Scalar]) -> None:
     for key, value in annotations.items():
-        if key.startswith("directfaas/") and key not in _ANNOTATIONS:
-            near = (difflib.get_close_matches(key, _ANNOTATIONS, 1) or [INGRESS_ANNOTATION])[0]
+        if key.startswith(OWN_PREFIX) and key not in FUNCTION_ANNOTATIONS:
+            near = (difflib.get_close_matches(key, FUNCTION_ANNOTATIONS, 1) or [INGRESS_ANNOTATION])[0]
             reader.fail(value.node, f'function {name}: annotation "{key}" is not known; did you mean "{near}"?')
     ingress = annotations.get(INGRESS_ANNOTATION)
     if ingress and ingress.text not in ("true", "false"):
         reader.fail(
             ingress.node, f'function {name}: {INGRESS_ANNOTATION} is "{ingress.text}"; it must be "true" or "false"'
         )
-    owned = annotations.get(datastores.STORES_ANNOTATION)
+    owned = annotations.get(STORES_ANNOTATION)
     if owned:
         try:
-            datastores.check(name, datastores.parse_stores({datastores.STORES_ANNOTATION: owned.text}))
+            datastores.check(name, datastores.parse_stores({STORES_ANNOTATION: owned.text}))
         except UsageError as error:
             reader.fail(owned.node, str(error))
     node = annotations.get(NODE_ANNOTATION)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model import addressing, datastores
+from testbed.model.annotations import MIN_SCALE_LABEL, NODE_ANNOTATION
 from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Route
-from testbed.model.stack.reader import NODE_ANNOTATION
 from testbed.platform.apiserver import scheduler
 from testbed.platform.apiserver.database import Database
 from testbed.platform.apiserver.ledger import Ledger
 from testbed.platform.apiserver.secret_state import Conflict, NotFound, SecretStore
-from testbed.platform.apiserver.validation import MIN_SCALE_LABEL, FunctionRequest
+from testbed.platform.apiserver.validation import FunctionRequest
 
 __all__ = ["Conflict", "NotFound", "Record", "Store"]
 

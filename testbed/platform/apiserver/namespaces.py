@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from testbed.model.annotations import ROUTE_ANNOTATION
 from testbed.model.cluster import Deployment
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import NotFound, Store
@@ -41,7 +42,7 @@ class NamespaceRoutes:
                 raise NotFound(f"there is no namespace {name}")
             deployment = Deployment(name)
         metadata = self._store.metadata(name)
-        annotations = {**metadata.get("annotations", {}), validation.ROUTE_ANNOTATION: deployment.route.value}
+        annotations = {**metadata.get("annotations", {}), ROUTE_ANNOTATION: deployment.route.value}
         return web.json_response({"name": name, "annotations": annotations, "labels": metadata.get("labels", {})})
 
     async def _create(self, request: web.Request) -> web.Response:

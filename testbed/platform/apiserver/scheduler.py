@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from testbed.model import addressing
+from testbed.model.annotations import NODE_ANNOTATION
 from testbed.model.cluster import Function, Instance, Phase
 from testbed.model.errors import PlatformError
-from testbed.model.stack.reader import NODE_ANNOTATION
-
-CONTROL_NODE = 1
+from testbed.model.placement import allowed_nodes
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,6 @@ def plan(function: Function, instances: Sequence[Instance], nodes: Sequence[int]
     drain = _worst(current, surplus) + _worst(outdated, superseded)
     create = _choose_nodes(function, current, nodes, load, -surplus)
     return Plan(create, tuple(instance.id for instance in drain))
-
-
-def allowed_nodes(annotation: str, nodes: Sequence[int]) -> tuple[int, ...]:
-    """The nodes that a `directfaas/node` annotation allows, in its order; every worker when it is "".
-
-    Raises ValueError when it is not a list like "node2,node3" of workers that exist.
-    """
-    workers = tuple(node for node in nodes if node != CONTROL_NODE)
-    if not annotation.strip():
-        return workers
-    by_name = {f"node{node}": node for node in workers}
-    names = [name.strip() for name in annotation.split(",")]
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise ValueError(f'"{unknown[0]}" is not a worker; there are {", ".join(by_name)}')
-    return tuple(by_name[name] for name in names)
 
 
 def next_id(taken: Collection[int], start: int) -> int:

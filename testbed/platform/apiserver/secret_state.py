@@ -14,10 +14,11 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 
+from testbed.model.annotations import GATEWAY_TOKEN
 from testbed.model.cluster import Deployment, Function
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.ledger import Ledger
-from testbed.platform.apiserver.validation import GATEWAY_TOKEN, SecretRequest
+from testbed.platform.apiserver.validation import SecretRequest
 
 _SECRET = "secret"
 

@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.model import datastores, quantities, rewrite
+from testbed.model.annotations import (
+    CALLS_ANNOTATION,
+    INGRESS_ANNOTATION,
+    MAX_SCALE_LABEL,
+    MIN_SCALE_LABEL,
+    NODE_ANNOTATION,
+    ROUTE_ANNOTATION,
+)
+from testbed.model.application import find_cycle, is_name, is_secret_name, parse_calls
 from testbed.model.cluster import ClusterState, Route
 from testbed.model.errors import UsageError
+from testbed.model.placement import allowed_nodes, constrained_node
 from testbed.model.scaling.annotations import read as read_scaling
 from testbed.model.scaling.settings import MAX_REPLICAS, PRESETS
-from testbed.model.stack.keys import constrained_node, is_secret_name
-from testbed.model.stack.reader import INGRESS_ANNOTATION, NODE_ANNOTATION, find_cycle, is_name, parse_calls
-from testbed.platform.apiserver.scheduler import allowed_nodes
 
-ROUTE_ANNOTATION = "directfaas/route"
-MIN_SCALE_LABEL = "com.openfaas.scale.min"
-MAX_SCALE_LABEL = "com.openfaas.scale.max"
-
-GATEWAY_TOKEN = "gateway-token"
-"""The secret that callers of a namespace's functions by the gateway must present, where there is one."""
 LARGEST_SECRET_BYTES = 1 << 20
 """As in Kubernetes."""
 
@@ -188,7 +189,7 @@ def check_name(name: str, kind: str) -> str:
 
 def _check_graph(request: FunctionRequest, state: ClusterState) -> None:
     if request.name in request.calls:
-        raise UsageError(f"function {request.name} calls itself; take it out of its directfaas/calls")
+        raise UsageError(f"function {request.name} calls itself; take it out of its {CALLS_ANNOTATION}")
     graph = {
         function.name: function.calls
         for function in state.functions.values()
@@ -261,7 +262,7 @@ def _calls(name: str, annotations: Mapping[str, str]) -> tuple[str, ...]:
     for callee in calls:
         check_name(callee, "function")
         if calls.count(callee) > 1:
-            raise UsageError(f"function {name} names {callee} twice in its directfaas/calls; take one of them out")
+            raise UsageError(f"function {name} names {callee} twice in its {CALLS_ANNOTATION}; take one of them out")
     return calls
 
 

@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.model.cluster import Application, ClusterState
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
 from testbed.model.stack import reader
 

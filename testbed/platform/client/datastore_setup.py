@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from testbed.model import datastores
-from testbed.model.cluster import Application, Function
+from testbed.model.application import Application
+from testbed.model.cluster import Function
 from testbed.model.errors import EnvironmentProblem, PlatformError
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.datastores import mariadb

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import requests
 
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Instance, Phase, Route
-from testbed.model.errors import PlatformError, UsageError
-from testbed.model.stack.reader import DEFAULT_TEMPLATES, NODE_ANNOTATION
-from testbed.platform.apiserver.scheduler import allowed_nodes
-from testbed.platform.apiserver.validation import GATEWAY_TOKEN
+from testbed.model.annotations import GATEWAY_TOKEN, NODE_ANNOTATION
+from testbed.model.application import Application, FunctionSpec, callees_first, with_secret
+from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
+from testbed.model.errors import PlatformError
+from testbed.model.placement import place
+from testbed.model.stack.reader import DEFAULT_TEMPLATES
 from testbed.platform.client import datastore_setup
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.images import build
@@ -28,7 +28,6 @@ CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0
 """Longer than the controller waits for its switches."""
 POLL_S = 0.04
-PLACEMENTS = ("node2", "spread", "pack")
 
 Progress = Callable[[int, int], None]
 """Is told (instances that are ready, instances wanted) whenever that changes."""
@@ -271,72 +270,6 @@ def _json_object(answer: requests.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def place(application: Application, placement: str | None, nodes: Sequence[int]) -> dict[str, str]:
-    """Function -> its `directfaas/node` annotation. Depends on nothing but the arguments.
-
-    `node2` (or another worker's name): all there. `spread`: the workers in turn, in call order. `pack`:
-    node2, except where a function's annotation says otherwise. None: the annotations, and for functions
-    without one as `spread`. Raises UsageError.
-    """
-    workers = [f"node{node}" for node in allowed_nodes("", nodes)]
-    spread = {
-        name: ",".join(workers[index % len(workers) :] + workers[: index % len(workers)])
-        for index, name in enumerate(call_order(application))
-    }
-    own = {spec.name: spec.annotations.get(NODE_ANNOTATION, "") for spec in application.functions}
-    if placement is None:
-        return {name: own[name] or spread[name] for name in own}
-    if placement == "spread":
-        return {name: spread[name] for name in own}
-    if placement == "pack":
-        return {name: own[name] or workers[0] for name in own}
-    if placement in workers:
-        return dict.fromkeys(own, placement)
-    raise UsageError(
-        f'placement "{placement}" is not known; there are {", ".join(dict.fromkeys([*workers, *PLACEMENTS]))}'
-    )
-
-
-def call_order(application: Application) -> tuple[str, ...]:
-    """The functions as a request meets them: from each ingress function down its calls, then the rest."""
-    order: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name not in order:
-            order[name] = None
-            for callee in application.function(name).calls:
-                visit(callee)
-
-    for ingress in (True, False):
-        for spec in application.functions:
-            if spec.ingress is ingress:
-                visit(spec.name)
-    return tuple(order)
-
-
-def callees_first(application: Application) -> tuple[FunctionSpec, ...]:
-    """The functions in an order in which every callee comes before its callers."""
-    order: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name not in order:
-            for callee in application.function(name).calls:
-                visit(callee)
-            order[name] = None
-
-    for spec in application.functions:
-        visit(spec.name)
-    return tuple(application.function(name) for name in order)
-
-
-def with_secret(application: Application, secret: str) -> Application:
-    """The application, every function of which reads this secret too."""
-    functions = (
-        one if secret in one.secrets else replace(one, secrets=(*one.secrets, secret)) for one in application.functions
-    )
-    return replace(application, functions=tuple(functions))
 
 
 def _alive(state: ClusterState, function: Function) -> list[Instance]:

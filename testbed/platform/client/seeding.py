@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from testbed.model import datastores
-from testbed.model.cluster import Application, ClusterState
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
 from testbed.platform.client import applications
 from testbed.platform.datastores import access

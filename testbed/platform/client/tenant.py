@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import requests
 
 from testbed.model import addressing
+from testbed.model.annotations import GATEWAY_TOKEN, ROUTE_ANNOTATION
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform.apiserver.validation import GATEWAY_TOKEN, ROUTE_ANNOTATION
 from testbed.platform.client.lab_http import get
 
 METRICS_TIMEOUT_S = 5.0

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from testbed.model.annotations import PAUSED_ANNOTATION
 from testbed.model.cluster import Function
 from testbed.model.errors import TestbedError
 from testbed.model.scaling.settings import Settings
@@ -36,7 +37,7 @@ def first_replicas(function: Function, settings: Settings | None) -> int:
     if settings is None:
         return 1
     if settings.paused:
-        raise WillNotScale(f"{function.full_name} is paused; take its annotation autoscaling.keda.sh/paused away")
+        raise WillNotScale(f"{function.full_name} is paused; take its annotation {PAUSED_ANNOTATION} away")
     if settings.max_replicas == 0:
         raise WillNotScale(f"{function.full_name} has a maxReplicaCount of 0; raise it")
     return keda.first_replicas(settings)

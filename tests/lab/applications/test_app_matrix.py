@@ -12,7 +12,8 @@ import requests
 
 from testbed.commands.app_matrix import try_matrix
 from testbed.model import addressing
-from testbed.model.cluster import Application, Route
+from testbed.model.application import Application
+from testbed.model.cluster import Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.chaos.load import PROBE_PAUSE_S, Outcome, Requests
 from testbed.model import addressing
-from testbed.model.cluster import Application, Phase, Route
+from testbed.model.application import Application
+from testbed.model.cluster import Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.stack import reader
 from testbed.network.lab import Lab

@@ -16,7 +16,8 @@ import requests
 
 from testbed.chaos.load import PROBE_PAUSE_S, Flood, Requests
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState, Route
+from testbed.model.application import Application
+from testbed.model.cluster import ClusterState, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform

@@ -16,7 +16,8 @@ import requests
 from scipy import stats
 
 from testbed.model import addressing
-from testbed.model.cluster import Application, Phase, Route
+from testbed.model.application import Application
+from testbed.model.cluster import Phase, Route
 from testbed.model.stack import reader
 from testbed.network.lab import Lab
 from testbed.observe.shares import Share, shares

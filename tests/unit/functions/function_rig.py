@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.application import Application, FunctionSpec
 from testbed.platform.images import build as images
 from testbed.platform.images.tools import PROGRAM_PATH
 

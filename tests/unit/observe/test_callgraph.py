@@ -8,7 +8,8 @@ from xml.etree import ElementTree as Xml
 
 from rich.console import Console
 
-from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model.application import Application, FunctionSpec
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 from testbed.observe import callgraph
 from testbed.observe.callgraph import CallGraph, Edge, Vertex
 from testbed.observe.drawing import svg as callgraph_svg

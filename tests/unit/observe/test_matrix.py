@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from testbed.model import addressing
-from testbed.model.cluster import Application, ClusterState, Deployment, Function, FunctionSpec, Instance, Phase, Route
+from testbed.model.application import Application, FunctionSpec
+from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 from testbed.model.errors import UsageError
 from testbed.network.hosts.attempts import Attempt, Outcome, Result
 from testbed.observe import matrix

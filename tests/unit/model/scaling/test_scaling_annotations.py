@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.model.scaling.annotations import LABEL, PREFIX, ScalingError, read
+from testbed.model.annotations import KEDA_PREFIX, SCALE_PREFIX
+from testbed.model.scaling.annotations import ScalingError, read
 from testbed.model.scaling.settings import DEFAULT_THRESHOLDS, PRESETS, Behaviour, Fallback, Policy, Settings, Trigger
 
 KEDA, LAB = PRESETS["keda"], PRESETS["lab"]
@@ -19,8 +20,8 @@ def settings(annotations: dict[str, str], labels: dict[str, str] | None = None, 
 def maybe(annotations: dict[str, str], labels: dict[str, str], preset: Settings = KEDA) -> Settings | None:
     return read(
         "f",
-        {LABEL + name: value for name, value in labels.items()},
-        {PREFIX + name: value for name, value in annotations.items()},
+        {SCALE_PREFIX + name: value for name, value in labels.items()},
+        {KEDA_PREFIX + name: value for name, value in annotations.items()},
         preset,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.model.cluster import Application
+from testbed.model.application import Application
 from testbed.model.errors import StackError, UsageError
 from testbed.model.stack import reader
 
@@ -391,12 +391,6 @@ def test_a_mistake_in_an_environment_file_names_that_file(file: str, message: st
     with pytest.raises(StackError) as caught:
         parse(changed(TWO, TWO + f"    environment_file: [{file}]\n"))
     assert str(caught.value) == message
-
-
-def test_a_diamond_is_no_cycle() -> None:
-    calls = {"a": ("b", "c"), "b": ("d",), "c": ("d",), "d": ()}
-    assert reader.find_cycle(calls) == ()
-    assert reader.find_cycle({**calls, "d": ("c",)}) == ("d", "c", "d")
 
 
 def chain(length: int) -> Application:

@@ -75,10 +75,3 @@ def test_a_mistake_is_named_by_line_and_remedy(text: str, message: str) -> None:
     with pytest.raises(StackError) as caught:
         read(text)
     assert str(caught.value) == f"stack.yaml:{message}"
-
-
-@pytest.mark.parametrize(
-    ("name", "good"), [("a", True), ("a.b-c", True), ("..", False), ("a..b", False), ("", False), ("a/b", False)]
-)
-def test_a_secret_has_the_name_of_a_file(name: str, good: bool) -> None:
-    assert keys.is_secret_name(name) is good

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from testbed.model import addressing
 from testbed.model.cluster import Function, Instance, Phase
 from testbed.model.errors import PlatformError
-from testbed.platform.apiserver.scheduler import allowed_nodes, next_eip, next_id, plan
+from testbed.platform.apiserver.scheduler import next_eip, next_id, plan
 
 NODES = (1, 2, 3)
 
@@ -93,14 +93,6 @@ def test_running_out_of_ids_is_said() -> None:
     with pytest.raises(PlatformError) as caught:
         next_id(range(1, addressing.LAST_ID + 1), 300)
     assert str(caught.value) == "the lab has run out of function ids; remove functions that are not in use"
-
-
-def test_only_workers_can_be_named() -> None:
-    assert allowed_nodes("", NODES) == (2, 3)
-    assert allowed_nodes(" node3 , node2", NODES) == (3, 2)
-    for wrong in ("node1", "node4", "worker"):
-        with pytest.raises(ValueError, match=f'"{wrong}" is not a worker; there are node2, node3'):
-            allowed_nodes(wrong, NODES)
 
 
 def test_many_replicas_are_spread_evenly() -> None:

@@ -11,7 +11,9 @@ from unittest.mock import Mock
 import pytest
 
 from testbed.model import datastores
-from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec, Host, Phase, Role
+from testbed.model.annotations import STORES_ANNOTATION
+from testbed.model.application import Application, FunctionSpec
+from testbed.model.cluster import ClusterState, Function, Host, Phase, Role
 from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
@@ -138,8 +140,8 @@ def checked(secrets: tuple[str, ...] = ("mariadb-password",), **body: Any) -> Fu
 
 
 def test_a_function_request_names_its_stores() -> None:
-    assert checked(annotations={datastores.STORES_ANNOTATION: "mariadb , mail"}).stores == ("mariadb", "mail")
-    assert checked((), annotations={datastores.STORES_ANNOTATION: "mail"}).stores == ("mail",)
+    assert checked(annotations={STORES_ANNOTATION: "mariadb , mail"}).stores == ("mariadb", "mail")
+    assert checked((), annotations={STORES_ANNOTATION: "mail"}).stores == ("mail",)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +149,15 @@ def test_a_function_request_names_its_stores() -> None:
     [
         ({"service": "mail"}, "mail is the name of a store; give the function another"),
         (
-            {"annotations": {datastores.STORES_ANNOTATION: "redis"}},
+            {"annotations": {STORES_ANNOTATION: "redis"}},
             "function till names the store redis; there are mariadb, mail",
         ),
         (
-            {"annotations": {datastores.STORES_ANNOTATION: "mail,mail"}},
+            {"annotations": {STORES_ANNOTATION: "mail,mail"}},
             "function till names the store mail twice; take one of them out",
         ),
         (
-            {"secrets_there": (), "annotations": {datastores.STORES_ANNOTATION: "mariadb"}},
+            {"secrets_there": (), "annotations": {STORES_ANNOTATION: "mariadb"}},
             "function till names the store mariadb, whose password is the secret mariadb-password, which namespace t "
             "does not have; create it first",
         ),

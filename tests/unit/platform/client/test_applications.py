@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.model.cluster import Application, ClusterState, Function, FunctionSpec
+from testbed.model.application import Application, FunctionSpec
+from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import UsageError
 from testbed.platform.client import applications
 

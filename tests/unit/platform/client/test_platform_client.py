@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from testbed.model.cluster import Application, FunctionSpec, Phase, Route
-from testbed.model.errors import PlatformError, UsageError
+from testbed.model.application import Application, FunctionSpec
+from testbed.model.cluster import Phase, Route
+from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import Store
 from testbed.platform.apiserver.process import Apiserver
-from testbed.platform.client.platform import Platform, call_order, callees_first, place
+from testbed.platform.client.platform import Platform
 
 NODES = (1, 2, 3)
 
@@ -198,29 +199,6 @@ def test_a_lab_that_is_not_there_is_said(tmp_path: Path) -> None:
     )
     with pytest.raises(PlatformError, match=r"the controller at http://127\.0\.0\.1:9 does not answer /version"):
         platform.applied()
-
-
-def test_placements() -> None:
-    app = application(Path(), two="node3")
-    assert place(app, "node2", NODES) == {"one": "node2", "two": "node2", "three": "node2"}
-    assert place(app, "pack", NODES) == {"one": "node2", "two": "node3", "three": "node2"}
-    assert place(app, "spread", NODES) == {"one": "node2,node3", "two": "node3,node2", "three": "node2,node3"}
-    assert place(app, None, NODES) == {"one": "node2,node3", "two": "node3", "three": "node2,node3"}
-    with pytest.raises(UsageError) as caught:
-        place(app, "near", NODES)
-    assert str(caught.value) == 'placement "near" is not known; there are node2, node3, spread, pack'
-
-
-def test_a_shorter_chain_lies_as_the_longer_one_begins() -> None:
-    long, short = application(), application(Path(), "one", "two")
-    assert place(short, "spread", NODES).items() <= place(long, "spread", NODES).items()
-
-
-def test_call_order_and_its_opposite() -> None:
-    app = application()
-    shuffled = Application("app", (app.functions[2], app.functions[0], app.functions[1]))
-    assert call_order(shuffled) == ("one", "two", "three")
-    assert [spec.name for spec in callees_first(shuffled)] == ["three", "two", "one"]
 
 
 def test_a_function_that_is_still_being_removed_is_waited_for(cluster: Cluster) -> None:

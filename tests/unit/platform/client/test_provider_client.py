@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.commands import logs_verb, secret_verb
-from testbed.model.cluster import Application, FunctionSpec
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform.client import platform as platform_client
 from testbed.platform.client.platform import Platform
 from testbed.platform.client.tenant import ProviderClient, count_invocations
 from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
@@ -85,13 +83,6 @@ def test_invocations_of_all_codes_are_one_number() -> None:
     )
     assert count_invocations(f"# HELP x\n{text}", "a.t") == 7
     assert count_invocations("", "a.t") == 0
-
-
-def test_a_secret_is_added_once_to_every_function() -> None:
-    one = FunctionSpec("one", "x", "h", "i", secrets=("a", "gateway-token"))
-    two = FunctionSpec("two", "x", "h", "i")
-    added = platform_client.with_secret(Application("app", (one, two)), "gateway-token")
-    assert [spec.secrets for spec in added.functions] == [("a", "gateway-token"), ("gateway-token",)]
 
 
 @pytest.mark.parametrize(

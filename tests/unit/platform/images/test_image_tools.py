@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.application import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
 from testbed.platform.images import build, tools
 

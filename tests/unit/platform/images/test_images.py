@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.model.cluster import Application, FunctionSpec
+from testbed.model.application import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
 from testbed.platform.images import build as images
 
