@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
+from testbed.model.watch import SILENCE_S, Decoder, Event, StreamError
 
 CALL_TIMEOUT_S = 3.0
 VERSION_AGE_S = 0.02
 """The controller is asked its version at most this often, however many instances wait for it."""
-SILENCE_S = 12.0
-"""The apiserver sends a heartbeat every 5 s; a stream that is silent for longer is dead."""
 
+_PIECE_BYTES = 1 << 16
 _FAILURES = (OSError, http.client.HTTPException, ValueError)  # ValueError: the answer is no JSON
 
 
@@ -43,17 +43,18 @@ class ControlPlane:
         self._version = -1
         self._version_read_s = 0.0
 
-    def watch(self, since: int) -> Iterator[dict[str, Any]]:
-        """Events after version `since` (-1: a snapshot first) until the stream ends; raises Away."""
+    def watch(self, decoder: Decoder) -> Iterator[Event]:
+        """The changes that the decoder does not know, as they come, until the stream ends; raises Away."""
         connection = self._apiserver_connections.new(SILENCE_S)
         try:
-            connection.request("GET", f"/watch?since={since}")
+            connection.request("GET", decoder.open())
             answer = connection.getresponse()
-            if answer.status != 200:
-                raise Away(f"the apiserver at {self._apiserver} refuses a watch: {answer.read(200).decode()}")
-            while line := answer.readline():
-                yield json.loads(line)
-        except _FAILURES as error:  # also a stream that broke within a line
+            decoder.check_status(answer.status)
+            while data := answer.read1(_PIECE_BYTES):
+                yield from decoder.feed(data)
+        except StreamError as error:
+            raise Away(str(error)) from error
+        except _FAILURES as error:
             raise Away(f"the apiserver at {self._apiserver} does not answer ({type(error).__name__})") from error
         finally:
             connection.close()

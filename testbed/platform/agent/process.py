@@ -14,12 +14,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from testbed.model.cluster import ClusterState, Instance
 from testbed.model.errors import LabError
+from testbed.model.watch import Decoder, Event
 from testbed.network.daemon_client import LabClient
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.agent import datastores
@@ -31,8 +30,6 @@ from testbed.platform.agent.rotation import LogRotation
 
 log = logging.getLogger("agent")
 
-RECONNECT_S = 0.2
-
 
 class Agent:
     """The instances of one node. `follow` is its main loop."""
@@ -42,7 +39,7 @@ class Agent:
     ) -> None:
         self._node = node
         self._control = control
-        self._state = ClusterState(version=-1)
+        self._state = ClusterState()
         self._keepers: dict[str, InstanceKeeper] = {}
         self._lock = threading.Lock()
         self._cleared = False
@@ -52,22 +49,22 @@ class Agent:
     def follow(self) -> None:
         """Follow the apiserver for ever; when it is away, what runs goes on running."""
         LogRotation(self._logs).start()
-        away = False
+        decoder, said = Decoder(), False
         while True:
+            problem: Away | None = None
             try:
-                for event in self._control.watch(self._state.version):
-                    away = False
+                for event in self._control.watch(decoder):
                     self.handle(event)
             except Away as error:
-                if not away:
-                    log.warning("%s; instances run on", error)
-                away = True
-            time.sleep(RECONNECT_S)
+                problem = error
+            said = said and not decoder.heard
+            if problem and not said:
+                said = True  # once in an outage
+                log.warning("%s; instances run on", problem)
+            time.sleep(decoder.next_pause_s())
 
-    def handle(self, event: Mapping[str, Any]) -> None:
-        """One line of the watch."""
-        if event["type"] == "HEARTBEAT":
-            return
+    def handle(self, event: Event) -> None:
+        """One event of the watch."""
         self._state = self._state.apply(event)
         if event["type"] == "SNAPSHOT" or event["kind"] == "instance":
             self._reconcile()

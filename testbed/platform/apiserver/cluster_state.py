@@ -18,6 +18,7 @@ from typing import Any
 from testbed.model import addressing, datastores
 from testbed.model.annotations import MIN_SCALE_LABEL, NODE_ANNOTATION
 from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Route
+from testbed.model.watch import Event
 from testbed.platform.apiserver import scheduler
 from testbed.platform.apiserver.database import Database
 from testbed.platform.apiserver.ledger import Ledger
@@ -72,7 +73,7 @@ class Store:
         record = self._database.get(_RECORD, full_name)
         return record is None or record["removing"]
 
-    def events_since(self, version: int) -> list[dict[str, Any]] | None:
+    def events_since(self, version: int) -> list[Event] | None:
         """The events after `version`, or None when they are not kept any more (or never happened)."""
         return self._ledger.events_since(version)
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
+from testbed.model import watch
 from testbed.model.cluster import WATCH_KINDS, ClusterState
 from testbed.platform.apiserver.database import Database
 
@@ -25,15 +26,15 @@ class Ledger:
 
     def __init__(self, database: Database, nodes: Sequence[int], kept_events: int) -> None:
         self.database = database
-        self._history: deque[dict[str, Any]] = deque(maxlen=kept_events)
-        self._pending: list[dict[str, Any]] = []
+        self._history: deque[watch.Event] = deque(maxlen=kept_events)
+        self._pending: list[watch.Event] = []
         parts: dict[str, Any] = {
             attribute: {key: value_class.from_json(body) for key, body in database.all(kind).items()}
             for kind, (attribute, value_class, _) in WATCH_KINDS.items()
         }
         self.state = ClusterState(version=self.counter(_VERSION, 0), nodes=tuple(nodes), **parts)
 
-    def events_since(self, version: int) -> list[dict[str, Any]] | None:
+    def events_since(self, version: int) -> list[watch.Event] | None:
         """The events after `version`, or None when they are not kept any more (or never happened)."""
         oldest = self._history[0]["version"] if self._history else self.state.version + 1
         if not oldest - 1 <= version <= self.state.version:
@@ -73,6 +74,6 @@ class Ledger:
         self.database.put(_COUNTER, name, value)
 
     def _event(self, action: str, kind: str, value: Any) -> None:
-        event = {"type": action, "version": self.state.version + 1, "kind": kind, "object": value.to_json()}
+        event = watch.change(action, self.state.version + 1, kind, value)
         self.state = self.state.apply(event)
         self._pending.append(event)

@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from testbed.model.cluster import Host
+from testbed.model.watch import HEARTBEAT_S
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.apiserver import http
 from testbed.platform.apiserver.cluster_state import Store
@@ -26,7 +27,7 @@ from testbed.platform.apiserver.logs import LogRoutes
 from testbed.platform.apiserver.metrics import MetricRoutes
 from testbed.platform.apiserver.namespaces import NamespaceRoutes
 from testbed.platform.apiserver.secrets import SecretRoutes
-from testbed.platform.apiserver.watch import HEARTBEAT_S, WatchRoutes
+from testbed.platform.apiserver.watch import WatchRoutes
 from testbed.platform.common.function_logs import LogFolder
 
 DEFAULT_NAMESPACE = "openfaas-fn"

@@ -14,10 +14,10 @@ import re
 from aiohttp import web
 
 from testbed.model.errors import UsageError
+from testbed.model.watch import HEARTBEAT_S, NOTHING, PATH, heartbeat, snapshot
 from testbed.platform.apiserver.cluster_state import Store
 from testbed.platform.apiserver.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 
-HEARTBEAT_S = 5.0
 PIECE_BYTES = 1 << 16
 
 
@@ -34,7 +34,7 @@ class WatchRoutes:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/state", self._state, allow_head=False),
-            web.get("/watch", self._watch, allow_head=False),
+            web.get(PATH, self._watch, allow_head=False),
         ]
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ class WatchRoutes:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """NDJSON: a snapshot unless `since` can be continued from, then events and heartbeats, without end."""
-        since = request.query.get("since", "-1")
+        since = request.query.get("since", str(NOTHING))
         if not re.fullmatch(r"-?[0-9]{1,18}", since):
             raise UsageError(f'"since" must be a version number, not "{since}"')
         version = int(since)
@@ -74,8 +74,8 @@ class WatchRoutes:
                 try:
                     await asyncio.wait_for(changed.wait(), self._heartbeat_s)
                 except TimeoutError:
-                    heartbeat = lines_of([{"type": "HEARTBEAT", "version": version}])
-                    await send(request, response, heartbeat, self._stuck_after_s)
+                    beat = lines_of([heartbeat(version)])
+                    await send(request, response, beat, self._stuck_after_s)
         return response
 
     def _news(self, version: int) -> tuple[bytes, int]:
@@ -83,7 +83,7 @@ class WatchRoutes:
         events = self._store.events_since(version)
         if events is None:
             state = self._store.state
-            return lines_of([{"type": "SNAPSHOT", "version": state.version, "object": state.to_json()}]), state.version
+            return lines_of([snapshot(state)]), state.version
         piece = bytearray()
         for event in events:
             piece += lines_of([event])

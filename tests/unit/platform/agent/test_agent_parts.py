@@ -15,6 +15,7 @@ import pytest
 
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
+from testbed.model.watch import Decoder
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.agent import function_process, probe
 from testbed.platform.agent.control_plane import Away, ControlPlane
@@ -169,13 +170,19 @@ def test_what_the_apiserver_refuses_is_left_to_the_watch_but_its_failure_is_not(
 
 
 def test_a_watch_that_breaks_within_a_line_is_resumed_after_the_last_whole_one(controlled: Controlled) -> None:
-    whole = {"type": "HEARTBEAT", "version": 4}
+    whole = {"type": "DELETE", "version": 4, "kind": "instance", "object": {}}
     controlled.answers["/watch?since=3"] = (200, json.dumps(whole).encode() + b'\n{"type":"PU')
-    seen = []
-    with pytest.raises(Away, match="does not answer"):
-        for event in ControlPlane(controlled.url, controlled.url).watch(3):
-            seen.append(event)
-    assert seen == [whole]
+    decoder = Decoder(3)
+    assert list(ControlPlane(controlled.url, controlled.url).watch(decoder)) == [whole]
+    assert decoder.open() == "/watch?since=4"
+
+
+def test_a_watch_that_is_refused_begins_anew_with_a_snapshot(controlled: Controlled) -> None:
+    controlled.answers["/watch?since=3"] = (400, b"no")
+    decoder = Decoder(3)
+    with pytest.raises(Away, match="the apiserver answered /watch with status 400; see its log"):
+        list(ControlPlane(controlled.url, controlled.url).watch(decoder))
+    assert decoder.open() == "/watch?since=-1"
 
 
 def test_an_apiserver_that_is_not_there_is_away() -> None:
