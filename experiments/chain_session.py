@@ -29,7 +29,7 @@ from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import LabError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
@@ -78,7 +78,7 @@ class ChainSession:
     def _application(self, namespace: str) -> Application:
         names = "|".join(f"chain-{position}" for position in range(1, self.config.longest + 1))
         environment = {**os.environ, "CONNECTION": self.config.connection, "CHAIN_SHAPE": "nested", "SERVICE_MS": "0"}
-        application, _ = reader.select(reader.load(STACK_FILE, environment), f"^({names})$")
+        application, _ = stack_file.select(stack_file.load(STACK_FILE, environment), f"^({names})$")
         if self.config.plant == "extra-1ms-direct" and namespace == DIRECT_ARM.namespace:
             return slower_first_function(application)
         return application

@@ -15,7 +15,7 @@ from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import ClusterState, Instance, Phase
 from testbed.model.errors import LabError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.network.process.namespaces import call_within
 from testbed.platform.client.bringup import start_lab
@@ -35,9 +35,9 @@ def fresh_lab() -> Iterator[Lab]:
 
 def chain(length: int, environment: Mapping[str, str] | None = None) -> Application:
     """The first `length` functions of the chain."""
-    loaded = reader.load(CHAIN, dict(environment or {}))
+    loaded = stack_file.load(CHAIN, dict(environment or {}))
     names = "|".join(str(n) for n in range(1, length + 1))
-    return reader.select(loaded, f"^chain-({names})$")[0]
+    return stack_file.select(loaded, f"^chain-({names})$")[0]
 
 
 def instance_of(state: ClusterState, function: str, namespace: str) -> Instance:

@@ -10,7 +10,7 @@ from bench.rigs import profiling
 from bench.subject import CHECKOUT, Context
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
 
@@ -34,7 +34,7 @@ def with_hosts_s(context: Context, hosts: int, outcome: Outcome) -> float:
 
 def with_retail_s() -> float:
     """Seconds from nothing until hello_retail is ready on both routes."""
-    application = reader.load(RETAIL, {})
+    application = stack_file.load(RETAIL, {})
     started = time.perf_counter()
     with start_lab(name=f"bench-{os.getpid()}") as lab, lab.inside():
         platform = Platform(lab)

@@ -9,7 +9,7 @@ import click
 
 from testbed.commands.common import lab_option, namespace_option, platform_of
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack.stack_file import load, select
 from testbed.network.lab import Lab
 
 
@@ -42,10 +42,10 @@ def command(
       sudo testbed deploy functions/chain/stack.yaml -n tenant-a --token s3cret
       sudo PAYLOAD_BYTES=4096 testbed deploy functions/chain/stack.yaml
     """
-    application = reader.load(stack_file, os.environ)
+    application = load(stack_file, os.environ)
     left_out: tuple[str, ...] = ()
     if regex:
-        application, left_out = reader.select(application, regex)
+        application, left_out = select(application, regex)
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
     platform.deploy(application, namespace, Route(route), placement, token=token)

@@ -19,14 +19,14 @@ from testbed.labkernel import build
 from testbed.labkernel import host as labkernel_host
 from testbed.labkernel import settings as labkernel_settings
 from testbed.model.errors import EnvironmentProblem, TestbedError, UsageError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
 from testbed.network.switching import datapath
 from testbed.network.switching.trunk import ELEMENT
 from testbed.platform.datastores import mariadb
-from testbed.platform.images import build as images
 from testbed.platform.images import tools
+from testbed.platform.images.build import read_template
 
 NEEDED_GB = 2.0
 """Room for the environment, the lab kernel's modules and some runs."""
@@ -98,8 +98,8 @@ def capabilities() -> list[Check]:
 
 def languages() -> Check:
     """Which languages functions can be written in here."""
-    folders = sorted(file.parent for file in reader.DEFAULT_TEMPLATES.glob("*/template.yml"))
-    templates = {folder.name: images.read_template(folder) for folder in folders}
+    folders = sorted(file.parent for file in stack_file.DEFAULT_TEMPLATES.glob("*/template.yml"))
+    templates = {folder.name: read_template(folder) for folder in folders}
     absent = {language: tools.missing(template.needs) for language, template in templates.items()}
     packages = sorted({package for needs in absent.values() for package in needs.values()})
     usable = [language for language, needs in absent.items() if not needs]

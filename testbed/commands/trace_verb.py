@@ -9,7 +9,7 @@ import click
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
-from testbed.observe import trace as tracing
+from testbed.observe import tracing
 
 DENIED = 1
 

@@ -1,6 +1,6 @@
 """The names by which a deployment speaks to the testbed: annotations, labels and the one secret with a meaning.
 
-Names only. What they mean is read elsewhere: `stack` and the apiserver's validation read the testbed's own,
+Names only. What they mean is read elsewhere: `stack_file` and the apiserver's validation read the testbed's own,
 `scaling` those of KEDA and OpenFaaS.
 """
 

@@ -2,7 +2,7 @@
 
 A store is deployed with the application that names it, by the same machinery as a function, but it is none: nobody
 invokes or scales it, and only the functions whose annotation names it may reach it. How one is started is
-`platform.agent_stores`' business.
+`testbed.platform.agent.stores`' business.
 """
 
 from __future__ import annotations

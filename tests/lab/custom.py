@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.platform.client.platform import Platform
 
 
@@ -29,6 +29,6 @@ def deploy(
     file = folder / "stack.yaml"
     provider = {"name": "openfaas", "gateway": "http://127.0.0.1:8080"}
     file.write_text(yaml.safe_dump({"version": "1.0", "provider": provider, "functions": {"f": function}}))
-    application = reader.load(file, {})
+    application = stack_file.load(file, {})
     functions = tuple(replace(function, **settings) for function in application.functions)
     platform.deploy(replace(application, functions=functions), namespace, route, "spread")

@@ -52,7 +52,9 @@ class ScalingError(UsageError):
         self.key = key
 
 
-def read(function: str, labels: Mapping[str, str], annotations: Mapping[str, str], preset: Settings) -> Settings | None:
+def read_settings(
+    function: str, labels: Mapping[str, str], annotations: Mapping[str, str], preset: Settings
+) -> Settings | None:
     """The function's settings, or None when it is not to be scaled.
 
     It is when it has an annotation of KEDA's, the label com.openfaas.scale.min "0", or a

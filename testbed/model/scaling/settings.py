@@ -1,7 +1,7 @@
 """How a function is to be scaled: KEDA's and HPA's settings as values, and the presets. Pure.
 
-They are read from a function's annotations in `scaling_annotations`. Nothing is decided here: see
-testbed/platform/scaler/keda.py and scaler_hpa.py.
+They are read from a function's annotations in `annotations`. Nothing is decided here: see keda.py and hpa.py of
+testbed/platform/scaler.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 A value may hold one such URL or several separated by commas or white space. Recognising them, and
 recognising every other way to name the gateway, is all that is done here: nothing is replaced or
-refused (`testbed.model.stack.reader` and `testbed.model.rewrite` do that), and nothing is resolved.
+refused (`testbed.model.stack.stack_file` and `testbed.model.rewrite` do that), and nothing is resolved.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The keys of a stack.yaml's function that say what it runs with: secrets, limits, requests, constraints; and copies.
 
-Each mistake is named by file and line. `stack` reads the rest of the file. Pure.
+Each mistake is named by file and line. `stack_file` reads the rest of the file. Pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A stack.yaml in OpenFaaS' form, read into an Application, with every mistake named by file and line.
 
 `parse` is pure: what it must know of the disk comes in as a `Surroundings`; `load` is the thin
-part that looks. What a function runs with (secrets, limits, …) is read by `keys`. Keys that only
+part that looks. What a function runs with (secrets, limits, …) is read by `run_keys`. Keys that only
 concern building in a real cluster (build_args, platforms, …) are accepted and not used. Nothing is built
 or deployed here.
 """
@@ -29,10 +29,9 @@ from testbed.model.annotations import (
 )
 from testbed.model.application import Application, FunctionSpec, find_cycle, is_name, parse_calls
 from testbed.model.errors import StackError, UsageError
-from testbed.model.scaling import annotations as scaling_annotations
+from testbed.model.scaling.annotations import ScalingError, read_settings
 from testbed.model.scaling.settings import PRESETS
-from testbed.model.stack import callees
-from testbed.model.stack import keys as stack_keys
+from testbed.model.stack import callees, run_keys
 from testbed.model.stack.surroundings import Disk, Surroundings
 from testbed.model.stack.yaml_nodes import Scalar, YamlReader
 
@@ -103,7 +102,7 @@ def parse(
         reader.fail(
             key, f'no function may be invoked from outside; give one the annotation {INGRESS_ANNOTATION}: "true"'
         )
-    copied = stack_keys.copied(reader, top["configuration"][1], surroundings) if "configuration" in top else ()
+    copied = run_keys.copied(reader, top["configuration"][1], surroundings) if "configuration" in top else ()
     application = Application(name, tuple(one.spec for one in functions), {path: path for path in copied})
     scripts = {store: surroundings.read(datastores.script_name(store)) for store in application.stores()}
     return replace(application, scripts={store: text for store, text in scripts.items() if text})
@@ -181,7 +180,7 @@ def _function(
     )
     _check_annotations(reader, name, annotations)
     _check_scaling(reader, name, name_node, labels, annotations)
-    runs_with = stack_keys.read(reader, name, keys)
+    runs_with = run_keys.read(reader, name, keys)
     spec = FunctionSpec(
         name,
         texts["lang"].text,
@@ -288,8 +287,8 @@ def _check_scaling(
         return {key: value.text for key, value in values.items()}
 
     try:
-        scaling_annotations.read(name, texts(labels), texts(annotations), PRESETS["keda"])
-    except scaling_annotations.ScalingError as error:
+        read_settings(name, texts(labels), texts(annotations), PRESETS["keda"])
+    except ScalingError as error:
         said = {**labels, **annotations}.get(error.key)
         reader.fail(said.node if said else name_node, str(error))
 

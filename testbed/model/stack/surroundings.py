@@ -1,6 +1,6 @@
 """What a stack.yaml refers to on the disk: handlers' folders, environment files, templates. Reads only when asked.
 
-`stack.parse` sees the `Surroundings` alone, so that it can be tried without files.
+`stack_file.parse` sees the `Surroundings` alone, so that it can be tried without files.
 """
 
 from __future__ import annotations

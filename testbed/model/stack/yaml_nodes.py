@@ -1,7 +1,7 @@
 """YAML text read as nodes that know their lines, so that a mistake can be named by file and line.
 
 Substitutes `${VAR}` and `${VAR:-default}` first, as faas-cli does. What the nodes mean is for
-`testbed.model.stack.reader` to say. Pure.
+`testbed.model.stack.stack_file` to say. Pure.
 """
 
 from __future__ import annotations

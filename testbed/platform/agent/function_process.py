@@ -2,7 +2,7 @@
 
 The process writes its own pid into a file before it becomes the function, so that there is no moment
 at which the node agent can die and leave a process that its successor does not find. Whether it is
-ready, and when it should run, are decided elsewhere (`agent_probe`, `agent_instance`).
+ready, and when it should run, are decided elsewhere (`probe`, `keeper`).
 """
 
 from __future__ import annotations

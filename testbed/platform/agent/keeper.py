@@ -16,7 +16,7 @@ from collections.abc import Callable
 from testbed.model import datastores, rewrite
 from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import TestbedError
-from testbed.platform.agent import datastores as agent_stores
+from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import Away
 from testbed.platform.agent.function_process import FunctionProcess
 from testbed.platform.agent.launch import NodeServices, group_of, launch_of, note
@@ -207,7 +207,7 @@ class InstanceKeeper(threading.Thread):
         if self._process is None:  # an earlier agent's process, when this one never came to adopt it
             self._process = FunctionProcess.adopt(self._services.pid_file(self.name), self.name)
         if self._process is not None:
-            store = agent_stores.is_store(self.name)  # it goes after all of its owners
+            store = stores.is_store(self.name)  # it goes after all of its owners
             if self._draining_since is not None and self._known and not store:
                 self._insist(self._ensure_sandbox)
                 self._drain(self._draining_since)
@@ -215,7 +215,7 @@ class InstanceKeeper(threading.Thread):
             self._process.close()
         self._insist(self._remove_sandbox)
         self._services.cgroups.remove(group_of(self.name))
-        self._insist(lambda: agent_stores.remove_data(self._services.state_folder, self.name))
+        self._insist(lambda: stores.remove_data(self._services.state_folder, self.name))
         self._services.hosts_file(self.name).unlink(missing_ok=True)
         self._services.pid_file(self.name).unlink(missing_ok=True)
         if self._known:

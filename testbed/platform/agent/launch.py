@@ -1,6 +1,6 @@
 """What an instance is started with: command, environment, limits, secrets, and where its output goes.
 
-Values from the cluster's state and the function's image; `agent_process` starts it, `agent_instance` says when.
+Values from the cluster's state and the function's image; `function_process` starts it, `keeper` says when.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from testbed.model.cluster import ClusterState, Function, Instance
 from testbed.model.errors import LabError
 from testbed.model.quantities import parse_limits
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform.agent import datastores
+from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import ControlPlane
 from testbed.platform.agent.function_process import Launch
 from testbed.platform.images import build
@@ -63,7 +63,7 @@ class NodeServices:
 
 def group_of(instance_id: str) -> str:
     """The instance's cgroup among the lab's; what stores use is no function's."""
-    kind = "stores" if datastores.is_store(instance_id) else "functions"
+    kind = "stores" if stores.is_store(instance_id) else "functions"
     return f"{kind}/{instance_id}"
 
 
@@ -79,7 +79,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         raise LabError(f"function {instance.function_name} is not known; instance {instance.id} cannot start")
     if function.store:
         return _launch_of_store(instance, function, services)
-    hosts = datastores.hosts_file(function, instance.eip, state, services.hosts_file(instance.id))
+    hosts = stores.hosts_file(function, instance.eip, state, services.hosts_file(instance.id))
     folder = (services.images / build.folder_name(function.image)).resolve()
     fprocess = function.environment.get("fprocess") or build.read_template(folder).fprocess
     vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
@@ -114,9 +114,9 @@ def _launch_of_store(instance: Instance, store: Function, services: NodeServices
     services.cgroups.make(group_of(instance.id))
     return Launch(
         instance.id,
-        datastores.command_line(store, services.state_folder),
+        stores.command_line(store, services.state_folder),
         services.state_folder,
-        datastores.environment(),
+        stores.environment(),
         services.log_file(instance.id),
         services.pid_file(instance.id),
         group_of(instance.id),

@@ -1,6 +1,6 @@
 """The node agent: runs the instances that the apiserver wants on one node.
 
-It stands for the kubelet. It follows the apiserver's watch, has one keeper (`agent_instance`) for
+It stands for the kubelet. It follows the apiserver's watch, has one keeper (`keeper`) for
 each instance of its node, and clears away what an earlier agent left. It decides neither how many
 instances there are nor where. Run as `python -m testbed.platform.agent.process --node N --apiserver URL
 --controller URL --lab-socket PATH --images DIR --logs DIR`; TESTBED_STATE is the lab's state folder and
@@ -21,7 +21,7 @@ from testbed.model.errors import LabError
 from testbed.model.watch import Decoder, Event
 from testbed.network.daemon_client import LabClient
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform.agent import datastores
+from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import Away, ControlPlane
 from testbed.platform.agent.function_process import FunctionProcess
 from testbed.platform.agent.keeper import InstanceKeeper
@@ -121,7 +121,7 @@ class Agent:
             try:
                 if instance_id in self._services.lab.hosts():
                     self._services.lab.delete_host(instance_id)
-                datastores.remove_data(self._services.state_folder, instance_id)
+                stores.remove_data(self._services.state_folder, instance_id)
             except LabError as error:
                 log.warning("something of %s stays: %s", instance_id, error)
                 continue

@@ -1,7 +1,7 @@
 """What the node agent does differently for stores, and for the functions that own them.
 
 A store's instance runs a module of this package on the data folder of its namespace; a function that owns stores
-sees their names in an /etc/hosts of its own. Starting and supervising is the same for all (`agent_instance`).
+sees their names in an /etc/hosts of its own. Starting and supervising is the same for all (`keeper`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from testbed.model.application import Application
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 
 FOLDER = Path(__file__).resolve().parents[3] / "functions"
 
@@ -30,7 +30,7 @@ def load(name: str, folder: Path = FOLDER, variables: Mapping[str, str] | None =
         near = difflib.get_close_matches(name, there, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(there) or 'none'}"
         raise UsageError(f'no application "{name}" stands under {folder}; {hint}')
-    return reader.load(folder / name, variables)
+    return stack_file.load(folder / name, variables)
 
 
 def namespaces_with(application: Application, state: ClusterState) -> list[str]:

@@ -19,7 +19,7 @@ from testbed.model.application import Application, FunctionSpec, callees_first, 
 from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.placement import place
-from testbed.model.stack.reader import DEFAULT_TEMPLATES
+from testbed.model.stack.stack_file import DEFAULT_TEMPLATES
 from testbed.platform.client import datastore_setup
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.images import build

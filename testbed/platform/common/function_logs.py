@@ -5,7 +5,7 @@ node agent moves what grows too large to `….log.1`, which is read before it. A
 line may begin with its time (RFC 3339), which is taken off; a line without one has the time of the last
 one before it that had one, otherwise the time when it was first seen: the file's last change for what is
 there already, now for what is written later. Reading is in pieces of bounded size, whatever a function
-writes. HTTP is for `apiserver_logs`.
+writes. HTTP is for the apiserver's `logs`.
 """
 
 from __future__ import annotations

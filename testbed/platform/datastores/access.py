@@ -69,7 +69,7 @@ def use(state_folder: Path, namespace: str) -> Use:
 
 
 def messages(state_folder: Path, namespace: str) -> Iterator[dict[str, Any]]:
-    """The messages that the namespace's mail server has taken, oldest first (see `store_mail`). PlatformError."""
+    """The messages that the namespace's mail server has taken, oldest first (see `mail`). PlatformError."""
     file = datastores.folder(state_folder, namespace, "mail") / MESSAGES
     try:
         lines = file.read_text(encoding="utf-8").splitlines()

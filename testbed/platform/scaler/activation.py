@@ -1,7 +1,7 @@
 """The way from no instance to one, at once: whoever holds a call for a function asks for it here.
 
 However many ask, the apiserver gets one scale request a function. Scaling by metrics is elsewhere
-(`scaler_engine`); so is what a function's settings are.
+(`engine`); so is what a function's settings are.
 """
 
 from __future__ import annotations

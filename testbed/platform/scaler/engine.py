@@ -1,6 +1,6 @@
 """Decides for every function that is to be scaled, when it is time to, and has the decision carried out.
 
-What to decide is in `scaler_keda` and `scaler_hpa`; this module knows when, keeps what they must remember, and
+What to decide is in `keda` and `hpa`; this module knows when, keeps what they must remember, and
 writes each decision down. While no function is to be scaled it asks nobody anything.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import PlatformError
-from testbed.model.scaling.annotations import ScalingError, read
+from testbed.model.scaling.annotations import ScalingError, read_settings
 from testbed.model.scaling.settings import Settings
 from testbed.platform.scaler import hpa, keda
 from testbed.platform.scaler.decisions import Decision, DecisionLog
@@ -117,7 +117,7 @@ class Engine:
 
     def _settings_of(self, function: Function) -> Settings | None:
         try:
-            return read(function.name, function.labels, function.annotations, self.preset)
+            return read_settings(function.name, function.labels, function.annotations, self.preset)
         except ScalingError as error:  # the apiserver refuses such; an older database may hold one
             log.warning("%s is not scaled: %s", function.full_name, error)
             return None

@@ -14,7 +14,7 @@ from testbed.commands.app_matrix import try_matrix
 from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
@@ -26,7 +26,7 @@ GATEWAY = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:8080/function"
 
 @pytest.fixture(scope="module")
 def chain() -> Application:
-    application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-4]$")
+    application, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-4]$")
     return application
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.applications.hello_retail_lab import records
@@ -28,7 +28,7 @@ Answer = tuple[int, bytes]
 
 
 def deploy(lab: Lab, file: str = "stack.yaml", **variables: str) -> None:
-    application = reader.load(BOOKINFO / file, variables)
+    application = stack_file.load(BOOKINFO / file, variables)
     with lab.inside():
         platform = Platform(lab)
         for shelf, route in SHELVES.items():

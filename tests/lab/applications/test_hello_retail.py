@@ -18,7 +18,7 @@ from experiments.chain_session import parse_gateway_connections, sum_calls
 from testbed.commands.app_matrix import try_matrix
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client import seeding
 from testbed.platform.client.platform import Platform
@@ -68,7 +68,7 @@ def platform(lab: Lab) -> Iterator[Platform]:
 
 def deploy(platform: Platform, **variables: str) -> None:
     """Hello, Retail! in both shops, with these settings."""
-    application = reader.load(CHECKOUT / "functions/hello_retail/stack.yaml", variables)
+    application = stack_file.load(CHECKOUT / "functions/hello_retail/stack.yaml", variables)
     for shop, route in SHOPS.items():
         platform.deploy(application, shop, route, "spread")
 
@@ -344,7 +344,7 @@ OPERATORS = {"product-purchase-add-cc"}
 @pytest.mark.parametrize("shop", SHOPS)
 def test_of_all_pairs_of_the_15_functions_exactly_the_nine_edges_pass(lab: Lab, platform: Platform, shop: str) -> None:
     """The paper's Table 1 for this application; by gateway all pairs pass, which is the paper's problem P3."""
-    application = reader.load(CHECKOUT / "functions/hello_retail/stack.yaml", {})
+    application = stack_file.load(CHECKOUT / "functions/hello_retail/stack.yaml", {})
     found = try_matrix(lab, application, platform.state(), shop)
     functions = set(found.callers) - found.stores - OPERATORS
     pairs = {pair for pair in found.cells if functions.issuperset(pair)}

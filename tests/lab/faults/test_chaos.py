@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT, command_line
@@ -26,7 +26,7 @@ PROBE = ("--probe", f"chain-1.{NAMESPACE}")
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready()
         yield platform

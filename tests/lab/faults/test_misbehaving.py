@@ -16,7 +16,7 @@ import pytest
 from testbed.chaos.load import PROBE_PAUSE_S, Requests
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
@@ -34,10 +34,10 @@ NAMESPACES = {"odd-direct": Route.DIRECT, "odd-gateway": Route.GATEWAY}
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        misfit = reader.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
+        misfit = stack_file.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
         for namespace, route in NAMESPACES.items():
             platform.deploy(misfit, namespace, route, "node2")
-        chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        chain, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(chain, "neighbour", Route.DIRECT, "spread")
         await_gateway(lab)
         yield platform
@@ -111,7 +111,7 @@ def test_a_calling_function_gets_a_huge_answer_whole(lab: Lab, neighbour: None) 
 def test_a_function_that_takes_all_memory_is_ended_at_its_limit_and_returns(
     lab: Lab, platform: Platform, neighbour: None
 ) -> None:
-    misfit = reader.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
+    misfit = stack_file.load(CHECKOUT / "tests/lab/functions/misfit/stack.yaml", {})
     limited = tuple(replace(spec, limits={"memory": "96Mi"}) for spec in misfit.functions)
     platform.deploy(replace(misfit, functions=limited), "odd-leaky", Route.DIRECT, "node3")
     try:

@@ -19,7 +19,7 @@ from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import Phase, Route
 from testbed.model.errors import PlatformError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests import waiting
@@ -46,7 +46,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def application() -> Application:
     """A chain of two on two nodes that gives a call up after 2 s, and is too busy for more than two at once."""
-    chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+    chain, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
     more = {"CALL_TIMEOUT_S": "2", "max_inflight": "2"}
     return replace(chain, functions=tuple(replace(f, environment={**f.environment, **more}) for f in chain.functions))
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from testbed.model.cluster import Phase, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests import waiting
@@ -31,7 +31,9 @@ until = partial(waiting.until, within_s=RECOVERY_S)
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$"
+        )
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready()
         yield platform

@@ -14,7 +14,7 @@ import requests
 
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
@@ -33,7 +33,7 @@ COUNTERS_SETTLE_S = 10.0
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, "many", Route.DIRECT, "spread")
         platform.wait_ready()
         lab.client.restart("gateway", {"gateway_upstream": "per-call"})

@@ -15,7 +15,7 @@ import pytest
 
 from testbed.model import addressing
 from testbed.model.cluster import Instance, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.calls import Books, attempts, request, sniffed, still_answers, upload_s
@@ -32,7 +32,7 @@ AT_ONCE = 10
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        application, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         platform.deploy(application, NAMESPACE, Route.DIRECT, "spread")
         platform.wait_ready(namespace=NAMESPACE)
         yield platform

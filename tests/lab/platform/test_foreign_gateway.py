@@ -14,7 +14,7 @@ import requests
 
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
@@ -58,7 +58,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{CHAIN}]$")
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{CHAIN}]$"
+        )
         platform.deploy(application, "foreign", Route.GATEWAY, "spread")
         platform.wait_ready()
     yield platform

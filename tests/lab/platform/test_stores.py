@@ -15,7 +15,7 @@ import requests
 from testbed.model import addressing, datastores
 from testbed.model.cluster import ClusterState, Phase, Route
 from testbed.model.errors import PlatformError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
@@ -34,7 +34,7 @@ eventually = partial(waiting.eventually, within_s=20.0)
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application = reader.load(APPLICATION, {})
+        application = stack_file.load(APPLICATION, {})
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route)
         yield platform
@@ -196,7 +196,7 @@ def test_another_password_is_the_stores_and_its_owners_at_once(lab: Lab, platfor
 
 
 def test_deploying_again_keeps_the_data_and_another_script_is_refused(lab: Lab, platform: Platform) -> None:
-    application = reader.load(APPLICATION, {})
+    application = stack_file.load(APPLICATION, {})
     before = sell(lab, "till-a").json()
     platform.deploy(application, "till-a", Route.DIRECT)
     assert sell(lab, "till-a").json() == before

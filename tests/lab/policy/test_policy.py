@@ -9,7 +9,7 @@ import pytest
 
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
@@ -26,8 +26,8 @@ FRAMES = 20
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(
-            reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$"
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), f"^chain-[1-{LENGTH}]$"
         )
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route, "spread")

@@ -15,9 +15,9 @@ from testbed.commands.trace_verb import ask_switch
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Route
 from testbed.model.errors import PlatformError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
-from testbed.observe import trace as tracing
+from testbed.observe import tracing
 from testbed.platform.client.platform import Platform
 from tests.lab.calls import attempts, sniffed, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT, command_line
@@ -33,7 +33,9 @@ CALLER, CALLEE, OTHER = "chain-2", "chain-3", "chain-1"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$"
+        )
         for tenant, route in TENANTS.items():
             platform.deploy(application, tenant, route, "spread")
         platform.wait_ready()

@@ -11,7 +11,7 @@ import requests
 
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
@@ -27,7 +27,7 @@ CALLEE = "/function/chain-2.guarded"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+        chain, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
         for tenant, token in TOKENS.items():
             platform.deploy(chain, tenant, Route.GATEWAY, "spread", token=token)
         yield platform

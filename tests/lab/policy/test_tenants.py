@@ -18,7 +18,7 @@ from testbed.chaos.load import PROBE_PAUSE_S, Flood, Requests
 from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import ClusterState, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
@@ -48,7 +48,7 @@ EVENT_S = 60.0
 
 def application(**annotations: str) -> Application:
     """A chain of two; `annotations` go to the second function."""
-    chain, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
+    chain, _ = stack_file.select(stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[12]$")
     first, second = chain.functions
     named = {name.replace("_", "/"): value for name, value in annotations.items()}
     return replace(chain, functions=(first, replace(second, annotations={**second.annotations, **named})))

@@ -13,7 +13,7 @@ from controllers.desired.calls import PUNTS_AT_ONCE, PUNTS_PER_S
 from controllers.hold.machine import EXPIRY_S
 from testbed.model import addressing
 from testbed.model.cluster import Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests.lab.calls import Books, request
@@ -31,8 +31,10 @@ CHAIN, SLOW, REFUSED = "hold", "hold-slow", "hold-refused"
 def platform(lab: Lab) -> Iterator[Platform]:
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
-        pairs, _ = reader.select(application, "^chain-[12]$")
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$"
+        )
+        pairs, _ = stack_file.select(application, "^chain-[12]$")
         chain1, chain2 = pairs.functions
         late = replace(chain2, fprocess=f"sh -c 'sleep {START_S}; exec python index.py'")
         never = replace(chain2, annotations={**chain2.annotations, "autoscaling.keda.sh/maxReplicaCount": "0"})

@@ -18,7 +18,7 @@ from scipy import stats
 from testbed.model import addressing
 from testbed.model.application import Application
 from testbed.model.cluster import Phase, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.observe.shares import Share, shares
 from testbed.platform.client.platform import Platform
@@ -42,7 +42,9 @@ until = partial(waiting.until, within_s=PATIENCE_S)
 
 def chain(annotated: str = "", **variables: str) -> Application:
     """chain-1 -> chain-2; the function named is scaled."""
-    application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", variables), "^chain-[12]$")
+    application, _ = stack_file.select(
+        stack_file.load(CHECKOUT / "functions/chain/stack.yaml", variables), "^chain-[12]$"
+    )
     scaling = {f"autoscaling.keda.sh/{name}": value for name, value in SETTINGS.items()}
     functions = [
         replace(one, annotations={**one.annotations, **scaling}) if one.name == annotated else one

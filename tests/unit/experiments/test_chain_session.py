@@ -7,7 +7,7 @@ from experiments.chain_session import cpu_hogs
 from experiments.rawdata import RawWriter, invocation_rows
 from testbed.model.cluster import ClusterState, Instance
 from testbed.model.errors import LabError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 
 METRICS = """# HELP testbed_gateway_upstream_connections_total Connections opened to functions.
 # TYPE testbed_gateway_upstream_connections_total counter
@@ -61,7 +61,7 @@ def test_all_arms_must_share_one_placement():
 
 
 def test_the_planted_millisecond_goes_into_the_first_function_alone():
-    application, _ = reader.select(reader.load(chain_session.STACK_FILE, {}), "^(chain-1|chain-2)$")
+    application, _ = stack_file.select(stack_file.load(chain_session.STACK_FILE, {}), "^(chain-1|chain-2)$")
     slower = chain_session.slower_first_function(application)
     assert [function.environment["SERVICE_MS"] for function in slower.functions] == ["1", "0"]
     assert slower.calls() == application.calls()

@@ -11,7 +11,7 @@ import pytest
 from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function
 from testbed.model.errors import UsageError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.platform.client import seeding
 from testbed.platform.datastores import access
 from tests.unit.functions.hello_retail.retail_rig import RETAIL
@@ -82,7 +82,7 @@ def test_a_seed_that_does_not_know_a_variable_and_an_application_without_one_are
 
 def cluster(**namespaces: tuple[str, ...]) -> ClusterState:
     """Namespaces with these functions of Hello, Retail!, or with "mariadb", the store."""
-    images = {spec.name: spec.image for spec in reader.load(RETAIL / "stack.yaml", {}).functions}
+    images = {spec.name: spec.image for spec in stack_file.load(RETAIL / "stack.yaml", {}).functions}
     functions = {
         f"{name}.{namespace}": Function(
             namespace, name, 1, "10.0.0.1", images.get(name, "other:1"), 1, store=name == "mariadb"
@@ -94,7 +94,7 @@ def cluster(**namespaces: tuple[str, ...]) -> ClusterState:
 
 
 def test_all_namespaces_that_hold_the_application_and_a_database_are_found() -> None:
-    application = reader.load(RETAIL / "stack.yaml", {})
+    application = stack_file.load(RETAIL / "stack.yaml", {})
     state = cluster(
         a=("photo-assign", "mariadb"), b=("photo-assign",), c=("chain-1", "mariadb"), d=("mariadb", "photo-record")
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testbed.model.stack.reader import load
+from testbed.model.stack.stack_file import load
 from tests.unit.functions.function_rig import CHECKOUT, Server, build
 
 BOOKINFO = CHECKOUT / "functions" / "bookinfo"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.model.stack.reader import load, select
+from testbed.model.stack.stack_file import load, select
 from tests.unit.functions.function_rig import CHAIN, CHECKOUT, Server
 
 HANDLER = CHAIN / "chain"

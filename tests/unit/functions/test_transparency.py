@@ -18,7 +18,7 @@ import yaml
 
 from testbed.model import rewrite
 from testbed.model.cluster import ClusterState, Function, Route
-from testbed.model.stack import callees, reader
+from testbed.model.stack import callees, stack_file
 from testbed.platform.client.platform import Platform
 from testbed.platform.images import build
 
@@ -163,7 +163,7 @@ def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, mo
         control = Control()
         platform = Platform(SimpleNamespace(state_folder=tmp_path))
         monkeypatch.setattr(platform, "_session", control)
-        platform.deploy(reader.load(file, {}), namespace, route)
+        platform.deploy(stack_file.load(file, {}), namespace, route)
         given.append(control.bodies)
     assert given[0] == given[1]
     assert built[0] == built[1]
@@ -172,7 +172,7 @@ def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize("file", STACKS, ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_routes_differ_in_callee_urls_only(file: Path) -> None:
-    application = reader.load(file, {})
+    application = stack_file.load(file, {})
     vips = {spec.name: Function("t", spec.name, 1, f"10.96.2.{n}", "", 1).vip
             for n, spec in enumerate(application.functions)}  # fmt: skip
     for spec in application.functions:

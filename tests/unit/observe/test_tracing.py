@@ -9,7 +9,7 @@ import pytest
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 from testbed.model.errors import LabError, UsageError
-from testbed.observe import trace as tracing
+from testbed.observe import tracing
 
 A = Function("t", "a", 256, addressing.vip(256), "i", 1, calls=("b",))
 B = Function("t", "b", 257, addressing.vip(257), "i", 2)

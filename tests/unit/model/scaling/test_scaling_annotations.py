@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.model.annotations import KEDA_PREFIX, SCALE_PREFIX
-from testbed.model.scaling.annotations import ScalingError, read
+from testbed.model.scaling.annotations import ScalingError, read_settings
 from testbed.model.scaling.settings import DEFAULT_THRESHOLDS, PRESETS, Behaviour, Fallback, Policy, Settings, Trigger
 
 KEDA, LAB = PRESETS["keda"], PRESETS["lab"]
@@ -18,7 +18,7 @@ def settings(annotations: dict[str, str], labels: dict[str, str] | None = None, 
 
 
 def maybe(annotations: dict[str, str], labels: dict[str, str], preset: Settings = KEDA) -> Settings | None:
-    return read(
+    return read_settings(
         "f",
         {SCALE_PREFIX + name: value for name, value in labels.items()},
         {KEDA_PREFIX + name: value for name, value in annotations.items()},

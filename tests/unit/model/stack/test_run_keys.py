@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from testbed.model.errors import StackError
-from testbed.model.stack import keys
-from testbed.model.stack.keys import RunKeys
+from testbed.model.stack import run_keys
+from testbed.model.stack.run_keys import RunKeys
 from testbed.model.stack.yaml_nodes import YamlReader
 
 
@@ -16,7 +16,7 @@ def read(text: str) -> RunKeys:
     reader = YamlReader("stack.yaml")
     node = reader.compose(textwrap.dedent(text))
     assert node is not None
-    return keys.read(reader, "one", reader.mapping(node, "function one"))
+    return run_keys.read(reader, "one", reader.mapping(node, "function one"))
 
 
 def test_what_is_written_is_read() -> None:

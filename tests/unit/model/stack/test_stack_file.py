@@ -10,7 +10,7 @@ import pytest
 
 from testbed.model.application import Application
 from testbed.model.errors import StackError, UsageError
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 
 GATEWAY = "http://gateway.openfaas:8080/function"
 
@@ -73,7 +73,7 @@ functions:
 
 
 def parse(text: str, variables: Mapping[str, str] | None = None) -> Application:
-    return reader.parse(text, variables or {}, FOLDER, file="app/stack.yaml", name="app")
+    return stack_file.parse(text, variables or {}, FOLDER, file="app/stack.yaml", name="app")
 
 
 def changed(old: str, new: str) -> str:
@@ -115,7 +115,7 @@ def test_every_key_of_openfaas_is_accepted() -> None:
         "    ",
     )
     folder = Folder({"one/handler.py": "", "two/handler.py": "", "values.yml": "environment: {A: 1, B: yes}"})
-    two = reader.parse(text + "configuration: {templates: []}\n", {}, folder).function("two")
+    two = stack_file.parse(text + "configuration: {templates: []}\n", {}, folder).function("two")
     assert two.fprocess == "python other.py"
     assert (two.secrets, two.limits, two.requests) == (("a",), {"memory": "64Mi", "cpu": "100m"}, {"memory": "64Mi"})
     assert (two.constraints, two.read_only_root_filesystem) == (("kubernetes.io/os=linux",), True)
@@ -408,7 +408,7 @@ def chain(length: int) -> Application:
 
 
 def test_selecting_part_of_a_chain_drops_the_calls_to_the_rest() -> None:
-    application, left_out = reader.select(chain(3), "^(one|two)$")
+    application, left_out = stack_file.select(chain(3), "^(one|two)$")
     assert left_out == ("three",)
     assert application.calls() == (("one", "two"),)
     assert application.function("one").environment == {"SIZE": "1", "NEXT": f"{GATEWAY}/two"}
@@ -417,18 +417,18 @@ def test_selecting_part_of_a_chain_drops_the_calls_to_the_rest() -> None:
 
 
 def test_selecting_everything_changes_nothing() -> None:
-    assert reader.select(chain(3), ".") == (chain(3), ())
+    assert stack_file.select(chain(3), ".") == (chain(3), ())
 
 
 def test_a_chosen_length_is_the_chain_of_that_length() -> None:
-    assert reader.select(chain(3), "one|two")[0] == chain(2)
+    assert stack_file.select(chain(3), "one|two")[0] == chain(2)
 
 
 def test_of_several_urls_in_one_value_only_those_left_out_are_dropped() -> None:
     text = changed(TWO, TWO + THREE).replace(f"{GATEWAY}/two/path?x=1", f"'{GATEWAY}/two/a?x=1,2, {GATEWAY}/three'")
     application = parse(text.replace('directfaas/calls: "two"', 'directfaas/calls: "two, three"'))
-    two_left, _ = reader.select(application, "one|two")
-    three_left, _ = reader.select(application, "one|three")
+    two_left, _ = stack_file.select(application, "one|two")
+    three_left, _ = stack_file.select(application, "one|three")
     assert two_left.function("one").environment["NEXT"] == f"{GATEWAY}/two/a?x=1,2"
     assert three_left.function("one").environment["NEXT"] == f"{GATEWAY}/three"
 
@@ -445,7 +445,7 @@ def test_of_several_urls_in_one_value_only_those_left_out_are_dropped() -> None:
 )  # fmt: skip
 def test_a_selection_that_cannot_be_deployed_is_refused(pattern: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        reader.select(chain(3), pattern)
+        stack_file.select(chain(3), pattern)
     assert str(caught.value) == message
 
 
@@ -458,14 +458,14 @@ def test_load_reads_a_file_and_its_surroundings(tmp_path: Path) -> None:
         (tmp_path / "shop" / name / "handler.py").write_text("")
     file = tmp_path / "shop" / "stack.yaml"
     file.write_text(GOOD)
-    application = reader.load(file, {}, tmp_path / "templates")
+    application = stack_file.load(file, {}, tmp_path / "templates")
     assert application.name == "shop"
     assert application.function("two").handler == str(tmp_path / "shop" / "two")
-    assert reader.load(file.parent, {}, tmp_path / "templates") == application
+    assert stack_file.load(file.parent, {}, tmp_path / "templates") == application
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     file = tmp_path / "stack.yaml"
     with pytest.raises(StackError) as caught:
-        reader.load(file, {})
+        stack_file.load(file, {})
     assert str(caught.value) == f"{file} cannot be read (No such file or directory); name a stack.yaml"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from testbed.model.cluster import Function, Instance, Phase
-from testbed.platform.agent import datastores, function_process
+from testbed.platform.agent import function_process, stores
 from testbed.platform.agent import keeper as agent_instance
 from testbed.platform.agent.function_process import FunctionProcess
 from tests.unit.platform.agent.agent_rig import Bench, World, until
@@ -354,7 +354,7 @@ def owner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The function owns a store, whose process is one that sleeps."""
     monkeypatch.setattr(function_process, "unshare", lambda kinds: None)
     monkeypatch.setattr(function_process, "mount_hosts", lambda file: bench.world.diary.append(file.read_text()))
-    monkeypatch.setattr(datastores, "command_line", lambda store, folder: ("sleep", "1000"))
+    monkeypatch.setattr(stores, "command_line", lambda store, folder: ("sleep", "1000"))
     monkeypatch.setattr(agent_instance, "greets", lambda netns, port, greeting, timeout_s: port == 587)
     mail = Function("t", "mail", 257, "10.96.1.1", "", 1, port=587, store=True)
     one = replace(bench.state.functions["one.t"], stores=("mail",))
