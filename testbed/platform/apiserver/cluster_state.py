@@ -1,6 +1,6 @@
 """What the apiserver keeps and decides: deployments, functions, instances, hosts, and what follows from each request.
 
-Every method that changes something is one transaction of the `ledger`. The store decides nothing about
+Every method that changes something is one transaction of the `ledger`. The keeper decides nothing about
 wire formats (see `apiserver`), about who may ask for what (`validation`), or about where instances go
 (`scheduler`).
 """
@@ -22,10 +22,10 @@ from testbed.model.watch import Event
 from testbed.platform.apiserver import scheduler
 from testbed.platform.apiserver.database import Database
 from testbed.platform.apiserver.ledger import Ledger
-from testbed.platform.apiserver.secret_state import Conflict, NotFound, SecretStore
+from testbed.platform.apiserver.secret_state import Conflict, NotFound, SecretKeeper
 from testbed.platform.apiserver.validation import FunctionRequest
 
-__all__ = ["Conflict", "NotFound", "Record", "Store"]
+__all__ = ["ClusterKeeper", "Conflict", "NotFound", "Record"]
 
 KEPT_EVENTS = 10_000
 """How many changes a watcher may be behind before it gets a snapshot instead."""
@@ -44,7 +44,7 @@ class Record:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Store:
+class ClusterKeeper:
     """Synchronous; not for use from several threads. `secrets` is the part that keeps secrets."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Store:
         """Open the database, or make it; `nodes` and `hosts` are the cluster's, whatever it was before."""
         self._database = Database(database)
         self._ledger = Ledger(self._database, nodes, kept_events)
-        self.secrets = SecretStore(self._ledger, self._renew)
+        self.secrets = SecretKeeper(self._ledger, self._renew)
         with self._ledger.transaction():
             self._set_hosts({host.name: host for host in hosts})
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import UsageError
-from testbed.platform.apiserver.cluster_state import NotFound, Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
 from testbed.platform.apiserver.http import body_of
 
 KEPT_COLD_STARTS = 500
@@ -21,8 +21,8 @@ _TIMING = re.compile(r"[a-z][a-z_]{0,30}_ns")
 class InstanceRoutes:
     """/instances/{id} and what is under it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, cluster: ClusterKeeper) -> None:
+        self._cluster = cluster
         self._reasons: dict[str, str] = {}
         self._cold_starts: deque[dict[str, Any]] = deque(maxlen=KEPT_COLD_STARTS)
 
@@ -38,7 +38,7 @@ class InstanceRoutes:
     async def _get(self, request: web.Request) -> web.Response:
         """The instance, the times of its start (monotonic ns, one clock for the whole machine), why it is not ready."""
         instance = self._instance(request)
-        more = {"timings": self._store.timings(instance.id), "reason": self._reasons.get(instance.id, "")}
+        more = {"timings": self._cluster.timings(instance.id), "reason": self._reasons.get(instance.id, "")}
         return web.json_response({**instance.to_json(), **more})
 
     async def _list_cold_starts(self, _: web.Request) -> web.Response:
@@ -46,8 +46,8 @@ class InstanceRoutes:
         return web.json_response(list(self._cold_starts))
 
     async def _secrets(self, request: web.Request) -> web.Response:
-        function = self._store.state.functions[self._instance(request).function_name]
-        return web.json_response(self._store.secrets.of_function(function))
+        function = self._cluster.state.functions[self._instance(request).function_name]
+        return web.json_response(self._cluster.secrets.of_function(function))
 
     async def _set_phase(self, request: web.Request) -> web.Response:
         body = await body_of(request)
@@ -55,22 +55,22 @@ class InstanceRoutes:
         if value not in [phase.value for phase in Phase]:
             raise UsageError(f'"phase" must be one of {", ".join(phase.value for phase in Phase)}, not "{value}"')
         timings = _timings(body.get("timings") or {})
-        self._store.set_phase(request.match_info["id"], Phase(value), timings)
+        self._cluster.set_phase(request.match_info["id"], Phase(value), timings)
         instance = self._instance(request)
         self._reasons[instance.id] = str(body.get("reason") or "")
         if "ready_ns" in timings:
             started = {"instance": instance.id, "function": instance.function_name, "node": instance.node}
-            version = {"version": self._store.state.version}
-            self._cold_starts.append({**started, **version, **self._store.timings(instance.id)})
+            version = {"version": self._cluster.state.version}
+            self._cold_starts.append({**started, **version, **self._cluster.timings(instance.id)})
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._store.delete_instance(request.match_info["id"])
+        self._cluster.delete_instance(request.match_info["id"])
         self._reasons.pop(request.match_info["id"], None)
         return web.Response(status=204)
 
     def _instance(self, request: web.Request) -> Instance:
-        instance = self._store.state.instances.get(request.match_info["id"])
+        instance = self._cluster.state.instances.get(request.match_info["id"])
         if instance is None:
             raise NotFound(f"there is no instance {request.match_info['id']}")
         return instance

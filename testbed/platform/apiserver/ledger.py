@@ -1,7 +1,7 @@
 """The cluster state with a version for every change, the changes a watcher can still be told, and the database.
 
 Each request is one transaction: applied to a copy, written to SQLite, and only then kept. One change
-has one version; versions go up by one and survive restarts. What a change means is for `store` to say.
+has one version; versions go up by one and survive restarts. What a change means is for `cluster_state` to say.
 Documents that belong beside the state, and in no watch, go into `database` within the same transaction.
 """
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver import validation
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.http import NDJSON, Unprocessable, lines_of, namespace_of, send
 from testbed.platform.common import function_logs
 from testbed.platform.common.function_logs import Follower, Line, LogFolder, Selection
@@ -28,8 +28,8 @@ PIECE_LINES = 200
 class LogRoutes:
     """/system/logs."""
 
-    def __init__(self, store: Store, logs: LogFolder, default_namespace: str) -> None:
-        self._store = store
+    def __init__(self, cluster: ClusterKeeper, logs: LogFolder, default_namespace: str) -> None:
+        self._cluster = cluster
         self._logs = logs
         self._default_namespace = default_namespace
         self._stopping = asyncio.Event()
@@ -44,7 +44,7 @@ class LogRoutes:
     async def _read(self, request: web.Request) -> web.StreamResponse:
         selection, follow = _selection(request, self._default_namespace)
         full_name = f"{selection.function}.{selection.namespace}"
-        if not self._logs.instances(selection) and self._store.removing(full_name):
+        if not self._logs.instances(selection) and self._cluster.removing(full_name):
             what = f"instance {selection.instance}" if selection.instance else f"function {full_name}"
             raise PlatformError(f"{what} has written no log; it is not deployed here")
         response = web.StreamResponse(headers=NDJSON)

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.errors import PlatformError
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.http import Handler
 from testbed.platform.common import prometheus
 
@@ -29,11 +29,11 @@ Labels = tuple[str, str, str]
 class MetricRoutes:
     """/metrics; `count` is the middleware that counts the requests to /system."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, cluster: ClusterKeeper) -> None:
+        self._cluster = cluster
         self._durations: dict[Labels, prometheus.Histogram] = {}
         self._unsaved: set[Labels] = set()
-        for key, (counts, total) in store.request_counts().items():
+        for key, (counts, total) in cluster.request_counts().items():
             histogram = prometheus.Histogram()
             histogram.counts, histogram.total = list(counts), total
             code, method, path = key.split(" ", 2)
@@ -65,7 +65,7 @@ class MetricRoutes:
         if self._unsaved:
             changed = {" ".join(labels): self._durations[labels] for labels in self._unsaved}
             try:
-                self._store.keep_request_counts({key: (list(one.counts), one.total) for key, one in changed.items()})
+                self._cluster.keep_request_counts({key: (list(one.counts), one.total) for key, one in changed.items()})
             except PlatformError:
                 return  # no room on the disk now: later
             self._unsaved = set()

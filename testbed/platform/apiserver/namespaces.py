@@ -10,15 +10,15 @@ from aiohttp import web
 from testbed.model.annotations import ROUTE_ANNOTATION
 from testbed.model.cluster import Deployment
 from testbed.platform.apiserver import validation
-from testbed.platform.apiserver.cluster_state import NotFound, Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
 from testbed.platform.apiserver.http import body_of
 
 
 class NamespaceRoutes:
     """/system/namespaces and /system/namespace/{name}. The default namespace is there even before it holds anything."""
 
-    def __init__(self, store: Store, default_namespace: str) -> None:
-        self._store = store
+    def __init__(self, cluster: ClusterKeeper, default_namespace: str) -> None:
+        self._cluster = cluster
         self._default_namespace = default_namespace
 
     def routes(self) -> list[web.RouteDef]:
@@ -32,16 +32,16 @@ class NamespaceRoutes:
         ]
 
     async def _list(self, _: web.Request) -> web.Response:
-        return web.json_response(sorted({self._default_namespace, *self._store.state.deployments}))
+        return web.json_response(sorted({self._default_namespace, *self._cluster.state.deployments}))
 
     async def _get(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        deployment = self._store.state.deployments.get(name)
+        deployment = self._cluster.state.deployments.get(name)
         if deployment is None:
             if name != self._default_namespace:
                 raise NotFound(f"there is no namespace {name}")
             deployment = Deployment(name)
-        metadata = self._store.metadata(name)
+        metadata = self._cluster.metadata(name)
         annotations = {**metadata.get("annotations", {}), ROUTE_ANNOTATION: deployment.route.value}
         return web.json_response({"name": name, "annotations": annotations, "labels": metadata.get("labels", {})})
 
@@ -57,10 +57,10 @@ class NamespaceRoutes:
         body = await body_of(request)
         name = validation.check_name(self._name(request, body), "namespace")
         route = validation.route_request(body, name)
-        self._store.put_namespace(name, route, validation.metadata_request(body, name), create=create)
+        self._cluster.put_namespace(name, route, validation.metadata_request(body, name), create=create)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._store.remove_namespace(self._name(request, await body_of(request)))
+        self._cluster.remove_namespace(self._name(request, await body_of(request)))
         return web.Response(status=202)
 
     def _name(self, request: web.Request, body: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The apiserver: the faas-provider contract and `GET /watch`, over HTTP, in front of the store.
+"""The apiserver: the faas-provider contract and `GET /watch`, over HTTP, in front of the cluster state.
 
 It stands for kube-apiserver and faas-netes. It keeps what is wanted and what node agents report; it
 starts no process and carries no invocation. This module puts the routes of `apiserver_*` together and is
@@ -20,7 +20,7 @@ from testbed.model.cluster import Host
 from testbed.model.watch import HEARTBEAT_S
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.apiserver import http
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.functions import FunctionRoutes
 from testbed.platform.apiserver.instances import InstanceRoutes
 from testbed.platform.apiserver.logs import LogRoutes
@@ -37,25 +37,25 @@ LARGEST_BODY_BYTES = 4 << 20
 
 
 class Apiserver:
-    """The HTTP routes. One event loop, one store; watchers are told of every change at once."""
+    """The HTTP routes. One event loop, one cluster state; watchers are told of every change at once."""
 
     def __init__(
         self,
-        store: Store,
+        cluster: ClusterKeeper,
         images_dir: Path,
         logs_dir: Path,
         default_namespace: str = DEFAULT_NAMESPACE,
         heartbeat_s: float = HEARTBEAT_S,
         groups: Cgroups | None = None,
     ) -> None:
-        self._watch = WatchRoutes(store, heartbeat_s)
-        self._logs = LogRoutes(store, LogFolder(logs_dir), default_namespace)
-        self._metrics = MetricRoutes(store)
+        self._watch = WatchRoutes(cluster, heartbeat_s)
+        self._logs = LogRoutes(cluster, LogFolder(logs_dir), default_namespace)
+        self._metrics = MetricRoutes(cluster)
         parts = (
-            FunctionRoutes(store, images_dir, default_namespace, groups),
-            NamespaceRoutes(store, default_namespace),
-            SecretRoutes(store, default_namespace),
-            InstanceRoutes(store),
+            FunctionRoutes(cluster, images_dir, default_namespace, groups),
+            NamespaceRoutes(cluster, default_namespace),
+            SecretRoutes(cluster, default_namespace),
+            InstanceRoutes(cluster),
             self._watch,
             self._logs,
             self._metrics,
@@ -104,15 +104,15 @@ def main() -> None:
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
     nodes, hosts = read_cluster(arguments.cluster)
-    store = Store(arguments.database, nodes, hosts)
+    cluster = ClusterKeeper(arguments.database, nodes, hosts)
     groups = Cgroups.of_lab(arguments.lab) if arguments.lab else None
     namespace = os.environ.get("function_namespace", DEFAULT_NAMESPACE)  # noqa: SIM112 - OpenFaaS spells it so
 
     async def application() -> web.Application:
-        return Apiserver(store, arguments.images, arguments.logs, namespace, groups=groups).application()
+        return Apiserver(cluster, arguments.images, arguments.logs, namespace, groups=groups).application()
 
     web.run_app(application(), host=host, port=int(port), access_log=None, shutdown_timeout=1.0, print=None)
-    store.close()
+    cluster.close()
 
 
 if __name__ == "__main__":

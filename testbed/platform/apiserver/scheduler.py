@@ -1,6 +1,6 @@
 """Scheduling decisions: how many instances to make or drain, on which node, with which address.
 
-Pure: values in, values out. It keeps no state and starts nothing; the store applies what it decides.
+Pure: values in, values out. It keeps no state and starts nothing; `cluster_state` applies what it decides.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Conflict(PlatformError):
     """The object exists already, or its present state does not allow the change."""
 
 
-class SecretStore:
+class SecretKeeper:
     """The secrets of one ledger. `renew` gives a function a new revision, within the transaction."""
 
     def __init__(self, ledger: Ledger, renew: Callable[[Function], None]) -> None:

@@ -24,7 +24,7 @@ from testbed.model.application import find_cycle, is_name, is_secret_name, parse
 from testbed.model.cluster import ClusterState, Route
 from testbed.model.errors import UsageError
 from testbed.model.placement import allowed_nodes, constrained_node
-from testbed.model.scaling.annotations import read as read_scaling
+from testbed.model.scaling.annotations import read_settings
 from testbed.model.scaling.settings import MAX_REPLICAS, PRESETS
 
 LARGEST_SECRET_BYTES = 1 << 20
@@ -283,5 +283,5 @@ def _scale_label(name: str, labels: Mapping[str, str], annotations: Mapping[str,
         raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is {smallest}; at most {MAX_REPLICAS} can run")
     if MAX_SCALE_LABEL in labels and smallest > int(labels[MAX_SCALE_LABEL]):
         raise UsageError(f"label {MIN_SCALE_LABEL} of function {name} is greater than its {MAX_SCALE_LABEL}")
-    read_scaling(name, labels, annotations, PRESETS["keda"])  # what is a mistake does not depend on the preset
+    read_settings(name, labels, annotations, PRESETS["keda"])  # what is a mistake does not depend on the preset
     return smallest

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from testbed.model.errors import UsageError
 from testbed.model.watch import HEARTBEAT_S, NOTHING, PATH, heartbeat, snapshot
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 
 PIECE_BYTES = 1 << 16
@@ -24,8 +24,10 @@ PIECE_BYTES = 1 << 16
 class WatchRoutes:
     """/state and /watch; `announce` is the middleware that wakes watchers after a change."""
 
-    def __init__(self, store: Store, heartbeat_s: float = HEARTBEAT_S, stuck_after_s: float = STUCK_AFTER_S) -> None:
-        self._store = store
+    def __init__(
+        self, cluster: ClusterKeeper, heartbeat_s: float = HEARTBEAT_S, stuck_after_s: float = STUCK_AFTER_S
+    ) -> None:
+        self._cluster = cluster
         self._heartbeat_s = heartbeat_s
         self._stuck_after_s = stuck_after_s
         self._changed = asyncio.Event()
@@ -45,16 +47,16 @@ class WatchRoutes:
     @web.middleware
     async def announce(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Wake the watchers when the request has changed something."""
-        before = self._store.state.version
+        before = self._cluster.state.version
         try:
             return await handler(request)
         finally:
-            if self._store.state.version != before:
+            if self._cluster.state.version != before:
                 self._changed.set()
                 self._changed = asyncio.Event()
 
     async def _state(self, _: web.Request) -> web.Response:
-        return web.json_response(self._store.state.to_json())
+        return web.json_response(self._cluster.state.to_json())
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """NDJSON: a snapshot unless `since` can be continued from, then events and heartbeats, without end."""
@@ -80,9 +82,9 @@ class WatchRoutes:
 
     def _news(self, version: int) -> tuple[bytes, int]:
         """The next piece of what happened after `version` (-1: everything), and the version it leads to."""
-        events = self._store.events_since(version)
+        events = self._cluster.events_since(version)
         if events is None:
-            state = self._store.state
+            state = self._cluster.state
             return lines_of([snapshot(state)]), state.version
         piece = bytearray()
         for event in events:

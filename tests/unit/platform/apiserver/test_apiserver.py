@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model.cluster import ClusterState
 from testbed.platform.apiserver import http
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
 from tests.unit.platform.apiserver.apiserver_rig import HOSTS, ApiserverProcess
 
@@ -38,11 +38,11 @@ def serve(folder: Path, scenario: Scenario) -> None:
 
     @asynccontextmanager
     async def client() -> AsyncIterator[Any]:
-        store = Store(folder / "db", (1, 2, 3), HOSTS)
-        server = TestServer(Apiserver(store, image(folder), folder / "functions", heartbeat_s=0.2).application())
+        cluster = ClusterKeeper(folder / "db", (1, 2, 3), HOSTS)
+        server = TestServer(Apiserver(cluster, image(folder), folder / "functions", heartbeat_s=0.2).application())
         async with TestClient(server) as made:
             yield made
-        store.close()
+        cluster.close()
 
     async def run() -> None:
         async with client() as made:
@@ -235,8 +235,8 @@ def test_a_follower_of_a_log_that_goes_leaves_no_task(tmp_path: Path) -> None:
     (tmp_path / "functions" / "one.t.1.log").write_text("said\n")
 
     async def scenario() -> None:
-        store = Store(tmp_path / "db", (1, 2, 3), HOSTS)
-        application = Apiserver(store, image(tmp_path), tmp_path / "functions").application()
+        cluster = ClusterKeeper(tmp_path / "db", (1, 2, 3), HOSTS)
+        application = Apiserver(cluster, image(tmp_path), tmp_path / "functions").application()
         runner = web.AppRunner(application)  # as in the process, a handler is not cancelled for it
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -252,7 +252,7 @@ def test_a_follower_of_a_log_that_goes_leaves_no_task(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         await runner.cleanup()
-        store.close()
+        cluster.close()
 
     asyncio.run(scenario())
 

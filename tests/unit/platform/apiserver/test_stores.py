@@ -16,7 +16,7 @@ from testbed.model.application import Application, FunctionSpec
 from testbed.model.cluster import ClusterState, Function, Host, Phase, Role
 from testbed.model.errors import EnvironmentProblem, PlatformError, UsageError
 from testbed.platform.apiserver import validation
-from testbed.platform.apiserver.cluster_state import Conflict, NotFound, Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper, Conflict, NotFound
 from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 from testbed.platform.client import datastore_setup
 from testbed.platform.datastores import mariadb
@@ -27,8 +27,8 @@ NODE = "directfaas/node"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "db", (1, 2, 3), HOSTS)
+def cluster(tmp_path: Path) -> Iterator[ClusterKeeper]:
+    made = ClusterKeeper(tmp_path / "db", (1, 2, 3), HOSTS)
     made.secrets.create(SecretRequest("t", "mariadb-password", "cHc="))
     yield made
     made.close()
@@ -38,94 +38,94 @@ def request(name: str, *owned: str, node: str = "node3,node2") -> FunctionReques
     return FunctionRequest("t", name, "i", annotations={NODE: node}, stores=owned)
 
 
-def gone(store: Store) -> None:
+def gone(cluster: ClusterKeeper) -> None:
     """The agents have taken away all that drains."""
-    for instance in list(store.state.instances.values()):
+    for instance in list(cluster.state.instances.values()):
         if instance.phase is Phase.DRAINING:
-            store.delete_instance(instance.id)
+            cluster.delete_instance(instance.id)
 
 
-def names(store: Store) -> list[str]:
-    return sorted(one.name for one in store.state.functions.values())
+def names(cluster: ClusterKeeper) -> list[str]:
+    return sorted(one.name for one in cluster.state.functions.values())
 
 
-def test_a_store_is_made_with_its_first_owner_where_that_may_run(store: Store) -> None:
-    store.create_function(request("till", "mariadb"), "b")
-    store.create_function(request("clerk", "mariadb", node="node2"), "b")
-    made = store.state.functions["mariadb.t"]
+def test_a_store_is_made_with_its_first_owner_where_that_may_run(cluster: ClusterKeeper) -> None:
+    cluster.create_function(request("till", "mariadb"), "b")
+    cluster.create_function(request("clerk", "mariadb", node="node2"), "b")
+    made = cluster.state.functions["mariadb.t"]
     assert (made.store, made.port, made.replicas, made.secrets) == (True, 3306, 1, ("mariadb-password",))
-    assert [(one.id, one.node) for one in store.state.instances.values() if one.function == "mariadb"] == [
+    assert [(one.id, one.node) for one in cluster.state.instances.values() if one.function == "mariadb"] == [
         ("mariadb.t.1", 3)
     ]
-    assert made.id < store.state.functions["till.t"].id  # it is there before what needs it
-    assert store.state.owners(made) == ["clerk", "till"]
-    assert ClusterState.from_json(store.state.to_json()) == store.state
+    assert made.id < cluster.state.functions["till.t"].id  # it is there before what needs it
+    assert cluster.state.owners(made) == ["clerk", "till"]
+    assert ClusterState.from_json(cluster.state.to_json()) == cluster.state
 
 
-def test_a_store_goes_with_its_last_owner_and_not_before_it_is_gone(store: Store) -> None:
+def test_a_store_goes_with_its_last_owner_and_not_before_it_is_gone(cluster: ClusterKeeper) -> None:
     for name in ("till", "clerk"):
-        store.create_function(request(name, "mariadb"), "b")
-    store.remove_function("till.t")
-    gone(store)
-    assert names(store) == ["clerk", "mariadb"] and not store.removing("mariadb.t")
-    store.remove_function("clerk.t")
-    assert store.state.instances["mariadb.t.1"].phase is not Phase.DRAINING
-    gone(store)
-    assert store.state.instances["mariadb.t.1"].phase is Phase.DRAINING
+        cluster.create_function(request(name, "mariadb"), "b")
+    cluster.remove_function("till.t")
+    gone(cluster)
+    assert names(cluster) == ["clerk", "mariadb"] and not cluster.removing("mariadb.t")
+    cluster.remove_function("clerk.t")
+    assert cluster.state.instances["mariadb.t.1"].phase is not Phase.DRAINING
+    gone(cluster)
+    assert cluster.state.instances["mariadb.t.1"].phase is Phase.DRAINING
     with pytest.raises(Conflict, match=r"the store mariadb\.t is still being removed; deploy again in a moment"):
-        store.create_function(request("till", "mariadb"), "b")
-    gone(store)
-    assert names(store) == []
+        cluster.create_function(request("till", "mariadb"), "b")
+    gone(cluster)
+    assert names(cluster) == []
 
 
-def test_a_namespace_goes_with_its_stores_last_of_all(store: Store) -> None:
-    store.create_function(request("till", "mariadb", "mail"), "b")
-    store.remove_namespace("t")
-    assert {key for key, one in store.state.instances.items() if one.phase is Phase.DRAINING} == {"till.t.1"}
-    gone(store)
-    assert "t" in store.state.deployments
-    gone(store)
-    assert (store.state.functions, store.state.deployments) == ({}, {})
+def test_a_namespace_goes_with_its_stores_last_of_all(cluster: ClusterKeeper) -> None:
+    cluster.create_function(request("till", "mariadb", "mail"), "b")
+    cluster.remove_namespace("t")
+    assert {key for key, one in cluster.state.instances.items() if one.phase is Phase.DRAINING} == {"till.t.1"}
+    gone(cluster)
+    assert "t" in cluster.state.deployments
+    gone(cluster)
+    assert (cluster.state.functions, cluster.state.deployments) == ({}, {})
 
 
-def test_an_owner_that_names_a_store_no_more_gives_it_up(store: Store) -> None:
-    store.create_function(request("till", "mail"), "b")
-    store.update_function(request("till"), "b")
-    assert store.state.functions["till.t"].revision == 2  # what it sees in /etc/hosts is another
-    assert store.removing("mail.t")
+def test_an_owner_that_names_a_store_no_more_gives_it_up(cluster: ClusterKeeper) -> None:
+    cluster.create_function(request("till", "mail"), "b")
+    cluster.update_function(request("till"), "b")
+    assert cluster.state.functions["till.t"].revision == 2  # what it sees in /etc/hosts is another
+    assert cluster.removing("mail.t")
 
 
 @pytest.mark.parametrize("name", ["mariadb", "mail"])
-def test_nobody_scales_updates_or_removes_a_store(store: Store, name: str) -> None:
-    store.create_function(request("till", "mariadb", "mail"), "b")
+def test_nobody_scales_updates_or_removes_a_store(cluster: ClusterKeeper, name: str) -> None:
+    cluster.create_function(request("till", "mariadb", "mail"), "b")
     for refused in (
-        lambda: store.scale_function(f"{name}.t", 0),
-        lambda: store.remove_function(f"{name}.t"),
-        lambda: store.update_function(request(name), "b"),
+        lambda: cluster.scale_function(f"{name}.t", 0),
+        lambda: cluster.remove_function(f"{name}.t"),
+        lambda: cluster.update_function(request(name), "b"),
     ):
         with pytest.raises(NotFound, match=f"there is no function {name}"):
             refused()
 
 
-def test_another_password_starts_the_stores_process_again_and_replaces_its_owners(store: Store) -> None:
-    store.create_function(replace(request("till", "mariadb"), secrets=("mariadb-password",)), "b")
-    for instance in list(store.state.instances.values()):
-        store.set_phase(instance.id, Phase.READY)
-    store.secrets.update(SecretRequest("t", "mariadb-password", "b3RoZXI="))
-    instances = store.state.instances
+def test_another_password_starts_the_stores_process_again_and_replaces_its_owners(cluster: ClusterKeeper) -> None:
+    cluster.create_function(replace(request("till", "mariadb"), secrets=("mariadb-password",)), "b")
+    for instance in list(cluster.state.instances.values()):
+        cluster.set_phase(instance.id, Phase.READY)
+    cluster.secrets.update(SecretRequest("t", "mariadb-password", "b3RoZXI="))
+    instances = cluster.state.instances
     assert set(instances) == {
         "mariadb.t.1",
         "till.t.1",
         "till.t.2",
     }  # two servers on one data folder would be one too many
-    assert instances["mariadb.t.1"].revision == store.state.functions["mariadb.t"].revision == 2
+    assert instances["mariadb.t.1"].revision == cluster.state.functions["mariadb.t"].revision == 2
 
 
-def test_the_gateway_and_all_who_scale_do_not_see_stores(store: Store) -> None:
-    store.create_function(request("till", "mariadb"), "b")
-    assert set(store.state.without_stores().functions) == {"till.t"}
+def test_the_gateway_and_all_who_scale_do_not_see_stores(cluster: ClusterKeeper) -> None:
+    cluster.create_function(request("till", "mariadb"), "b")
+    assert set(cluster.state.without_stores().functions) == {"till.t"}
     functions = Functions(lambda vip: Mock(host=vip, port=8080), "t")
-    functions.update(store.state)
+    functions.update(cluster.state)
     assert [functions.find(name) is not None for name in (b"till.t", b"mariadb.t", b"mariadb")] == [True, False, False]
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from testbed.model.application import Application, FunctionSpec
 from testbed.model.cluster import Phase, Route
 from testbed.model.errors import PlatformError
-from testbed.platform.apiserver.cluster_state import Store
+from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
 from testbed.platform.client.platform import Platform
 
@@ -68,22 +68,22 @@ class Cluster:
 
     def _serve(self, started: Future[int]) -> None:
         asyncio.set_event_loop(self._loop)
-        store = Store(self.folder / "db", NODES, ())
-        app = Apiserver(store, self.folder / "images", self.folder / "functions").application()
+        kept = ClusterKeeper(self.folder / "db", NODES, ())
+        app = Apiserver(kept, self.folder / "images", self.folder / "functions").application()
 
         async def version(_: web.Request) -> web.Response:
-            return web.json_response({"applied": store.state.version, "switches": {"1": {"connected": True}}})
+            return web.json_response({"applied": kept.state.version, "switches": {"1": {"connected": True}}})
 
         async def counters(_: web.Request) -> web.Response:
             return web.json_response({"calls": []})
 
         async def agents() -> None:
             while True:
-                for one in list(store.state.instances.values()):
+                for one in list(kept.state.instances.values()):
                     if self.agents_work and one.phase is Phase.PENDING:
-                        store.set_phase(one.id, Phase.READY)
+                        kept.set_phase(one.id, Phase.READY)
                     elif one.phase is Phase.DRAINING:
-                        store.delete_instance(one.id)
+                        kept.delete_instance(one.id)
                 await asyncio.sleep(0.005)
 
         async def begin() -> None:
@@ -97,7 +97,7 @@ class Cluster:
 
         self._loop.run_until_complete(begin())
         self._loop.run_forever()
-        store.close()
+        kept.close()
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
