@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from controllers import pipeline as p
-from controllers.hold import segments
-from controllers.hold.segments import Connection
+from testbed.model import segments
+from testbed.model.segments import Connection
 
 HELD_PER_FUNCTION = 64
 EXPIRY_S = 10.0

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.model import addressing
-from testbed.network.hosts.frames import Namespaces, in_host, packet_socket, syn_frame
+from testbed.model.segments import syn_frame
+from testbed.network.hosts.frames import Namespaces, in_host, packet_socket
 
 GATEWAY = addressing.vip(addressing.GATEWAY_ID)
 TIMEOUT_S = 10.0

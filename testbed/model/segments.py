@@ -1,6 +1,7 @@
-"""TCP segments as bytes: reads those that a switch hands over, and writes the reset that answers one. Pure.
+"""TCP segments as bytes: reads those that arrive in whole frames, writes SYNs and resets; and ARP requests. Pure.
 
-Knows Ethernet, IPv4 and TCP headers, nothing else: no VLANs, no fragments, no reassembly.
+Knows Ethernet, IPv4, TCP and ARP headers, nothing else: no VLANs, no fragments, no reassembly. Who puts frames on a
+wire is `testbed.network.hosts.frames` and, by the switches, the controller.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from testbed.model import addressing
-from testbed.model.checksum import internet_checksum
 
 ETHERNET_BYTES, IPV4_BYTES, TCP_BYTES = 14, 20, 20
-_IPV4, _TCP = 0x0800, 6
+IPV4, ARP = 0x0800, 0x0806
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+_TCP = 6
 _FIRST_TTL = 64
+_DONT_FRAGMENT = 0x4000
+_WINDOW = 64_240
+_FIRST_SEQUENCE = 1000
 
 Connection = tuple[int, int, int, int]
 """(source address, source port, destination address, destination port)"""
@@ -68,18 +72,60 @@ def reset(frame: bytes) -> bytes | None:
         seq, ack, flags = segment.ack, 0, RST
     else:
         seq, ack, flags = 0, (segment.seq + segment.length) & 0xFFFF_FFFF, RST | ACK
-    tcp = struct.pack("!HHIIBBHHH", dport, sport, seq, ack, (TCP_BYTES // 4) << 4, flags, 0, 0, 0)
-    addresses = struct.pack("!II", destination, source)
-    tcp = _with_checksum(tcp, 16, internet_checksum(addresses + struct.pack("!BBH", 0, _TCP, len(tcp)) + tcp))
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, IPV4_BYTES + len(tcp), 0, 0x4000, _FIRST_TTL, _TCP, 0) + addresses
-    ip = _with_checksum(ip, 10, internet_checksum(ip))
-    mac = bytes.fromhex(addressing.VIRTUAL_MAC.replace(":", ""))
-    return frame[6:12] + mac + _IPV4.to_bytes(2, "big") + ip + tcp
+    header = frame[6:12] + _octets(addressing.VIRTUAL_MAC) + IPV4.to_bytes(2, "big")
+    return header + _packet((destination, dport, source, sport), seq, ack, flags, window=0)
+
+
+def syn_frame(
+    source_mac: str, source_ip: str, destination_ip: str, source_port: int, port: int = addressing.FUNCTION_PORT
+) -> bytes:
+    """A frame to the virtual MAC with a SYN to `port`, checksums right, whatever it says of its source."""
+    connection = (_number(source_ip), source_port, _number(destination_ip), port)
+    header = _ethernet(addressing.VIRTUAL_MAC, source_mac, IPV4)
+    return header + _packet(connection, _FIRST_SEQUENCE, 0, SYN, window=_WINDOW)
+
+
+def arp_frame(source_mac: str, sender_mac: str, sender_ip: str, target_ip: str) -> bytes:
+    """A frame to everybody with an ARP request."""
+    body = struct.pack("!HHBBH", 1, IPV4, 6, 4, 1) + _octets(sender_mac) + IPv4Address(sender_ip).packed
+    return _ethernet("ff:ff:ff:ff:ff:ff", source_mac, ARP) + body + bytes(6) + IPv4Address(target_ip).packed
 
 
 def address(number: int) -> str:
     """An address of a Connection as text."""
     return str(IPv4Address(number))
+
+
+def internet_checksum(data: bytes) -> int:
+    """Over any number of bytes (RFC 1071); 0 over data that holds its own checksum."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _packet(connection: Connection, seq: int, ack: int, flags: int, window: int) -> bytes:
+    """An IPv4 packet with a segment that carries nothing."""
+    source, sport, destination, dport = connection
+    addresses = struct.pack("!II", source, destination)
+    tcp = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, (TCP_BYTES // 4) << 4, flags, window, 0, 0)
+    tcp = _with_checksum(tcp, 16, internet_checksum(addresses + struct.pack("!BBH", 0, _TCP, len(tcp)) + tcp))
+    total = IPV4_BYTES + len(tcp)
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, total, 0, _DONT_FRAGMENT, _FIRST_TTL, _TCP, 0) + addresses
+    return _with_checksum(ip, 10, internet_checksum(ip)) + tcp
+
+
+def _ethernet(destination: str, source: str, ether_type: int) -> bytes:
+    return _octets(destination) + _octets(source) + ether_type.to_bytes(2, "big")
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _number(address: str) -> int:
+    return int(IPv4Address(address))
 
 
 def _with_checksum(header: bytes, offset: int, value: int) -> bytes:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from testbed.model import addressing
+from testbed.model.segments import arp_frame, syn_frame
 from testbed.network.hosts import frames
-from testbed.network.hosts.frames import arp_frame, syn_frame
 from testbed.network.lab import Lab
 
 __all__ = ["arp_frame", "in_host", "matrix", "reaches", "send_frames", "syn_frame"]

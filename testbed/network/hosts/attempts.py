@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from testbed.model import addressing
-from testbed.network.hosts.frames import syn_frame
+from testbed.model import addressing, segments
+from testbed.model.segments import ACK, RST, SYN, syn_frame
 
 Sockets = Sequence[socket.socket]
 RunIn = Callable[[str, Callable[[], Sockets]], Sockets]
@@ -31,9 +31,6 @@ SENDINGS = 3
 FIRST_PORT, LAST_PORT = 61_000, 65_000
 """Source ports above those that the kernel gives to connections."""
 
-_ETH_P_IP = 0x0800
-_TCP = 6
-_SYN_ACK, _RST = 0x12, 0x04
 _NO_LINGER = struct.pack("ii", 1, 0)
 _STATUS_LINE_BYTES = 64
 
@@ -144,31 +141,23 @@ class _Syns:
 
     def _take(self, frame: bytes) -> None:
         """Settle the attempt that this frame answers, if it answers one."""
-        answer = parse_answer(frame)
-        attempt = self._ports.get(answer[2]) if answer else None
-        if answer is None or attempt is None or answer[:2] != (attempt.address, attempt.port):
+        answer = segments.read(frame)
+        if answer is None:
             return
-        if answer[3] & _RST:
+        source, source_port, _, port = answer.connection
+        attempt = self._ports.get(port)
+        if attempt is None or (segments.address(source), source_port) != (attempt.address, attempt.port):
+            return
+        if answer.flags & RST:
             self._outcomes[attempt] = Outcome(Result.RESET)
-        elif answer[3] & _SYN_ACK == _SYN_ACK:
+        elif answer.flags & (SYN | ACK) == SYN | ACK:
             self._outcomes[attempt] = Outcome(Result.ANSWERED)
-
-
-def parse_answer(frame: bytes) -> tuple[str, int, int, int] | None:
-    """(source IP, source port, destination port, flags) of an Ethernet frame with TCP in IPv4; None for any other."""
-    if len(frame) < 54 or frame[12:14] != b"\x08\x00" or frame[23] != _TCP:
-        return None
-    start = 14 + (frame[14] & 0x0F) * 4
-    if len(frame) < start + 14:
-        return None
-    source_port, destination_port = struct.unpack_from("!HH", frame, start)
-    return socket.inet_ntoa(frame[26:30]), source_port, destination_port, frame[start + 13]
 
 
 def listening_packet_socket() -> socket.socket:
     """A socket that sends and receives whole frames by the calling thread's eth0."""
-    one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
-    one.bind(("eth0", _ETH_P_IP))
+    one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(segments.IPV4))
+    one.bind(("eth0", segments.IPV4))
     return one
 
 

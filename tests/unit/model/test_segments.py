@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.hold import segments
-from testbed.model import addressing
-from testbed.model.checksum import internet_checksum
+from testbed.model import addressing, segments
+from testbed.model.segments import internet_checksum
 from tests.unit.controllers.frames import frame, syn
 
 SOURCE, VIP = addressing.eip(2, 11), addressing.vip(257)
@@ -75,3 +75,21 @@ def test_a_reset_comes_from_the_vip_and_the_virtual_mac_with_right_checksums() -
     assert [segments.address(n) for n in struct.unpack_from("!II", answer, 26)] == [VIP, SOURCE]
     assert internet_checksum(answer[14:34]) == 0
     assert internet_checksum(answer[26:34] + struct.pack("!BBH", 0, 6, 20) + answer[34:]) == 0
+
+
+def test_a_made_syn_says_of_its_source_what_it_is_told_with_right_checksums() -> None:
+    made = segments.syn_frame("0a:00:00:00:00:07", SOURCE, VIP, 61_000, 8081)
+    found = segments.read(made)
+    assert found is not None and found.opens
+    assert (segments.address(found.connection[0]), found.connection[1]) == (SOURCE, 61_000)
+    assert (segments.address(found.connection[2]), found.connection[3]) == (VIP, 8081)
+    assert [made[i : i + 6].hex(":") for i in (0, 6)] == [addressing.VIRTUAL_MAC, "0a:00:00:00:00:07"]
+    assert internet_checksum(made[14:34]) == 0
+    assert internet_checksum(made[26:34] + struct.pack("!BBH", 0, 6, 20) + made[34:]) == 0
+
+
+def test_an_arp_request_asks_everybody_for_the_target() -> None:
+    made = segments.arp_frame("0a:00:00:00:00:07", "0a:00:00:00:00:08", SOURCE, VIP)
+    assert made[:14].hex() == "ffffffffffff" + "0a0000000007" + "0806"
+    assert made[14:22].hex() == "0001" + "0800" + "06" + "04" + "0001"  # Ethernet, IPv4, their lengths, a request
+    assert made[22:] == bytes.fromhex("0a0000000008") + socket.inet_aton(SOURCE) + bytes(6) + socket.inet_aton(VIP)

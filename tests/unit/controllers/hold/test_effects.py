@@ -9,13 +9,12 @@ import pytest
 
 from controllers import pipeline as p
 from controllers import sdn
-from controllers.hold import segments
 from controllers.northbound.counters import counters
 from controllers.northbound.explain import Names
 from controllers.northbound.metrics import exposition
 from controllers.rows import OutputPort, Resubmit, SetField
 from controllers.switch.worker import RETRY_S
-from testbed.model import addressing
+from testbed.model import addressing, segments
 from testbed.model.cluster import Phase
 from tests.unit.controllers.clusters import delete, put, small
 from tests.unit.controllers.frames import syn

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from controllers import pipeline as p
-from controllers.hold import machine, segments
+from controllers.hold import machine
 from controllers.hold.machine import Activate, Effect, Holds, Punt, Release, Reset, Standing
-from testbed.model import addressing
+from testbed.model import addressing, segments
 from tests.unit.controllers.frames import frame, syn
 
 CLOSED, OPEN, GONE = Standing.CLOSED, Standing.OPEN, Standing.GONE
