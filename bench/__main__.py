@@ -21,8 +21,9 @@ from rich.console import Console
 
 from bench import report
 from bench.one import MISSED
-from bench.subject import CHECKOUT, Subject, chosen
+from bench.subject import Subject, chosen
 from experiments.progress import Steps
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import TestbedError
 
 RESULTS = CHECKOUT / "bench" / "results"

@@ -15,8 +15,6 @@ from bench.budgets import BUDGETS
 from bench.outcome import Outcome
 from testbed.model.errors import UsageError
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-
 
 @dataclass(frozen=True)
 class Subject:

@@ -16,9 +16,8 @@ from typing import Any
 
 import yaml
 
+from testbed.model.checkout import FUNCTIONS
 from testbed.model.errors import UsageError
-
-FOLDER = Path(__file__).resolve().parents[1] / "functions"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Request:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def load(application: str, folder: Path = FOLDER) -> dict[str, Request]:
+def load(application: str, folder: Path = FUNCTIONS) -> dict[str, Request]:
     """The requests of an application by name, in the order of its file; UsageError says what is wrong with it."""
     file = folder / application / "requests.yaml"
     try:

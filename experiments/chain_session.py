@@ -27,6 +27,7 @@ from testbed.measure.calibration import TrunkProbe
 from testbed.measure.cpu import CpuMeter
 from testbed.model import addressing
 from testbed.model.application import Application
+from testbed.model.checkout import FUNCTIONS
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import LabError
 from testbed.model.stack import stack_file
@@ -34,7 +35,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
 
-STACK_FILE = Path(__file__).resolve().parents[1] / "functions" / "chain" / "stack.yaml"
+STACK_FILE = FUNCTIONS / "chain" / "stack.yaml"
 GATEWAY_METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
 CONNECTIONS_METRIC = "testbed_gateway_upstream_connections"
 GATEWAY_BACK_TIMEOUT_S = 15.0

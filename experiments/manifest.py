@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from testbed.measure.clocks import inspect_clocks
+from testbed.model.checkout import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 TOOLS = {
     "ovs-vswitchd": ("ovs-vswitchd", "--version"),
     "iproute2": ("ip", "-V"),

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bench.subject import CHECKOUT
 from testbed.model import addressing
 from testbed.model.application import Application
+from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import ClusterState, Instance, Phase
 from testbed.model.errors import LabError
 from testbed.model.stack import stack_file

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.rigs import labs
-from bench.subject import CHECKOUT, Context
+from bench.subject import Context
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError, PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.rigs import profiling
 from bench.rigs.client import Client, Target
 from bench.rigs.servers import FUNCTION_IP, SECURED_TOKEN
-from bench.subject import CHECKOUT
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import EnvironmentProblem, LabError
 
 ANSWER_TIMEOUT_S = 15.0

@@ -9,7 +9,8 @@ import time
 
 from bench.outcome import Outcome, median_of
 from bench.rigs.proxies import scratch
-from bench.subject import CHECKOUT, Context
+from bench.subject import Context
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError
 
 EXIT_INVALID = 6

@@ -19,8 +19,9 @@ import numpy as np
 from bench.outcome import Outcome, ratio_of_medians
 from bench.rigs import labs, profiling
 from bench.rigs.proxies import cpu_ms
-from bench.subject import CHECKOUT, Context
+from bench.subject import Context
 from testbed.model.application import Application
+from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import Route
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform

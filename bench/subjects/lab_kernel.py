@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.outcome import Outcome
 from bench.rigs.proxies import scratch
-from bench.subject import CHECKOUT, Context
+from bench.subject import Context
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError
 
 

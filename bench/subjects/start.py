@@ -7,8 +7,9 @@ import time
 
 from bench.outcome import Outcome, median_of
 from bench.rigs import profiling
-from bench.subject import CHECKOUT, Context
+from bench.subject import Context
 from testbed.model import addressing
+from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import Route
 from testbed.model.stack import stack_file
 from testbed.platform.client.bringup import start_lab

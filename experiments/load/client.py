@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.load.plan import LoadCounts, PlannedRequest, Result, read_results, write_rows
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "experiments.load.driver")
 Start = Callable[..., "subprocess.Popen[Any]"]
 

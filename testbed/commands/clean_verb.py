@@ -6,7 +6,8 @@ import shutil
 
 import click
 
-from testbed.network.lab import CHECKOUT, running_labs, sweep
+from testbed.model.checkout import CHECKOUT
+from testbed.network.lab import running_labs, sweep
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from testbed.model.cluster import DEFAULT_NAMESPACE
 from testbed.network.lab import DEFAULT_NAME, Lab
 from testbed.platform.client.platform import Platform
 
 lab_option = click.option("--name", "lab_name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 namespace_option = click.option(
-    "--namespace", "-n", default="openfaas-fn", show_default=True, help="Namespace, that is: the tenant."
+    "--namespace", "-n", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace, that is: the tenant."
 )
 datapath_option = click.option(
     "--datapath", type=click.Choice(["kernel", "userspace"]), help="OVS datapath; by default what this machine has."

@@ -18,10 +18,10 @@ from testbed.commands.common import json_option, print_json, print_table
 from testbed.labkernel import build
 from testbed.labkernel import host as labkernel_host
 from testbed.labkernel import settings as labkernel_settings
+from testbed.model.checkout import CHECKOUT, TEMPLATES
 from testbed.model.errors import EnvironmentProblem, TestbedError, UsageError
-from testbed.model.stack import stack_file
 from testbed.network.foreign import foreign_gateway
-from testbed.network.lab import CHECKOUT, REQUIRED_PROGRAMS, Lab
+from testbed.network.lab import REQUIRED_PROGRAMS, Lab
 from testbed.network.switching import datapath
 from testbed.network.switching.trunk import ELEMENT
 from testbed.platform.datastores import mariadb
@@ -98,7 +98,7 @@ def capabilities() -> list[Check]:
 
 def languages() -> Check:
     """Which languages functions can be written in here."""
-    folders = sorted(file.parent for file in stack_file.DEFAULT_TEMPLATES.glob("*/template.yml"))
+    folders = sorted(file.parent for file in TEMPLATES.glob("*/template.yml"))
     templates = {folder.name: read_template(folder) for folder in folders}
     absent = {language: tools.missing(template.needs) for language, template in templates.items()}
     packages = sorted({package for needs in absent.values() for package in needs.values()})

@@ -6,7 +6,7 @@ import click
 
 from experiments import base
 from testbed.commands.common import json_option, print_json, print_table
-from testbed.network.lab import CHECKOUT
+from testbed.model.checkout import CHECKOUT
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

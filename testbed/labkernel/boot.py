@@ -12,7 +12,6 @@ from pathlib import Path
 from testbed.labkernel import host
 from testbed.labkernel.guest import Guest
 from testbed.labkernel.settings import (
-    CHECKOUT,
     COVERED,
     HIDDEN,
     INSIDE,
@@ -23,6 +22,7 @@ from testbed.labkernel.settings import (
     passed_environment,
 )
 from testbed.labkernel.wire import Order
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import UsageError
 
 

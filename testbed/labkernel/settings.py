@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import UsageError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 INSIDE = "TESTBED_IN_LAB_KERNEL"
 """Set to 1 for every process of a guest."""
 

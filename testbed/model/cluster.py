@@ -13,6 +13,9 @@ from typing import Any
 
 from testbed.model.addressing import FUNCTION_PORT
 
+DEFAULT_NAMESPACE = "openfaas-fn"
+"""Where a function goes whose namespace nobody names, as with OpenFaaS."""
+
 
 class Route(str, Enum):
     """How a namespace's calls travel."""

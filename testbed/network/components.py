@@ -9,14 +9,13 @@ import json
 import os
 import secrets
 import sys
-from pathlib import Path
 
 from testbed.model import addressing
-from testbed.model.cluster import Host
+from testbed.model.checkout import CHECKOUT
+from testbed.model.cluster import DEFAULT_NAMESPACE, Host
 from testbed.network.config import LabConfig
 from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 """For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
 
@@ -105,7 +104,7 @@ class PlatformProcesses:
             "read_timeout": "65s",
             "write_timeout": "65s",
             "upstream_timeout": "60s",
-            "function_namespace": "openfaas-fn",
+            "function_namespace": DEFAULT_NAMESPACE,
             "scale_from_zero": "true",
             "direct_functions": "false",
             "faas_prometheus_host": "127.0.0.1",

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network.config import LabConfig
 from testbed.network.daemon_client import LabClient
@@ -30,7 +31,6 @@ from testbed.network.process.namespaces import setns, within
 from testbed.network.switching import datapath as datapaths
 
 STATE_ROOT = Path("/run/testbed")
-CHECKOUT = Path(__file__).resolve().parents[2]
 DEFAULT_NAME = "lab"
 START_TIMEOUT_S = 180.0
 END_TIMEOUT_S = 30.0

@@ -28,6 +28,7 @@ from testbed.model.annotations import (
     STORES_ANNOTATION,
 )
 from testbed.model.application import Application, FunctionSpec, find_cycle, is_name, parse_calls
+from testbed.model.checkout import TEMPLATES
 from testbed.model.errors import StackError, UsageError
 from testbed.model.scaling.annotations import ScalingError, read_settings
 from testbed.model.scaling.settings import PRESETS
@@ -44,8 +45,6 @@ _FUNCTION_KEYS = (
     *("build_args", "build_options", "build_secrets", "platforms"),
 )
 
-DEFAULT_TEMPLATES = Path(__file__).resolve().parents[3] / "functions" / "templates"
-
 
 @dataclass(frozen=True)
 class _Read:
@@ -57,7 +56,7 @@ class _Read:
     environment: Mapping[str, Scalar] = field(default_factory=dict)
 
 
-def load(path: Path, variables: Mapping[str, str] | None = None, templates: Path = DEFAULT_TEMPLATES) -> Application:
+def load(path: Path, variables: Mapping[str, str] | None = None, templates: Path = TEMPLATES) -> Application:
     """The application of the stack.yaml at `path`, or in the folder `path`; raises StackError.
 
     Its name is that of the file's folder; handlers are absolute paths. `variables` (default: this

@@ -11,13 +11,13 @@ import json
 import subprocess
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError, UsageError
 from testbed.network.process.cgroups import Cgroups
 
-ELEMENT = Path(__file__).resolve().parents[3] / "build" / "delay_element"
+ELEMENT = CHECKOUT / "build" / "delay_element"
 QUEUE_LIMIT_PACKETS = 10_000
 
 

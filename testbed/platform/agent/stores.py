@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 from testbed.model import datastores
+from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import LabError
 from testbed.model.rewrite import CalleeMissing
 from testbed.network.process.mounts import HOSTS_FILE
-
-_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 
 class StoreNotReady(CalleeMissing):
@@ -40,7 +39,7 @@ def command_line(function: Function, state_folder: Path) -> tuple[str, ...]:
 
 def environment() -> dict[str, str]:
     """What a store's process needs to find this package."""
-    return {"PYTHONPATH": str(_PACKAGE_PARENT), "PYTHONUNBUFFERED": "1"}
+    return {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
 
 def remove_data(state_folder: Path, instance_id: str) -> None:

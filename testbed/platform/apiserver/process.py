@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from testbed.model.cluster import Host
+from testbed.model.cluster import DEFAULT_NAMESPACE, Host
 from testbed.model.watch import HEARTBEAT_S
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.apiserver import http
@@ -30,7 +30,6 @@ from testbed.platform.apiserver.secrets import SecretRoutes
 from testbed.platform.apiserver.watch import WatchRoutes
 from testbed.platform.common.function_logs import LogFolder
 
-DEFAULT_NAMESPACE = "openfaas-fn"
 VERSION = {"commit_message": "", "sha": "", "release": "0.1.0"}
 LARGEST_BODY_BYTES = 4 << 20
 """A secret of the largest size, as base64, fits."""

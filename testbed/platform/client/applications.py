@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from testbed.model.application import Application
+from testbed.model.checkout import FUNCTIONS
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
 from testbed.model.stack import stack_file
 
-FOLDER = Path(__file__).resolve().parents[3] / "functions"
 
-
-def names(folder: Path = FOLDER) -> list[str]:
+def names(folder: Path = FUNCTIONS) -> list[str]:
     """The applications there are, by their folders."""
     return sorted(path.parent.name for path in folder.glob("*/stack.yaml"))
 
 
-def load(name: str, folder: Path = FOLDER, variables: Mapping[str, str] | None = None) -> Application:
+def load(name: str, folder: Path = FUNCTIONS, variables: Mapping[str, str] | None = None) -> Application:
     """The application of this name; UsageError names what there is, StackError what is wrong with its stack.yaml."""
     there = names(folder)
     if name not in there:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-from testbed.model.cluster import ClusterState
+from testbed.model.cluster import DEFAULT_NAMESPACE, ClusterState
 from testbed.model.errors import UsageError
-
-DEFAULT_NAMESPACE = "openfaas-fn"
 
 
 def full_name(name: str) -> str:

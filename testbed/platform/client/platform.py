@@ -16,10 +16,10 @@ import requests
 from testbed.model import addressing
 from testbed.model.annotations import GATEWAY_TOKEN, NODE_ANNOTATION
 from testbed.model.application import Application, FunctionSpec, callees_first, with_secret
+from testbed.model.checkout import TEMPLATES
 from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.placement import place
-from testbed.model.stack.stack_file import DEFAULT_TEMPLATES
 from testbed.platform.client import datastore_setup
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.images import build
@@ -64,7 +64,7 @@ class Platform:
         placement: str | None = None,
         *,
         token: str | None = None,
-        templates_dir: Path = DEFAULT_TEMPLATES,
+        templates_dir: Path = TEMPLATES,
         progress: Progress | None = None,
         timeout_s: float = 60.0,
     ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from testbed.model import datastores
 from testbed.model.application import Application
+from testbed.model.checkout import FUNCTIONS
 from testbed.model.cluster import ClusterState
 from testbed.model.errors import UsageError
 from testbed.platform.client import applications
@@ -19,7 +20,7 @@ from testbed.platform.datastores import access
 STORE = "mariadb"
 
 
-def seed_script(name: str, variables: Mapping[str, int], folder: Path = applications.FOLDER) -> str:
+def seed_script(name: str, variables: Mapping[str, int], folder: Path = FUNCTIONS) -> str:
     """The application's seed with its variables set; UsageError when it has none or does not know a variable."""
     file = folder / name / "seed.sql"
     try:

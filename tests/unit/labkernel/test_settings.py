@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from testbed.labkernel import boot, settings
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import UsageError
 
 
 def test_the_defaults_are_debians_kernel_and_two_gibibytes() -> None:
     plain = settings.from_environ({})
     assert (plain.kernel, plain.kernel_arguments, plain.memory_mib, plain.core) == ("linux.uml", (), 2048, None)
-    assert plain.cache == settings.CHECKOUT / ".cache" / "labkernel"
+    assert plain.cache == CHECKOUT / ".cache" / "labkernel"
 
 
 def test_another_kernel_with_arguments_of_its_own() -> None:
