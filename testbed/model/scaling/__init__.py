@@ -1,1 +1,10 @@
-"""The testbed's words as values."""
+"""What a function's labels and annotations say of its scaling, in the words of KEDA, the HPA and OpenFaaS.
+
+Settings only: what to do by them, the scaler decides (`testbed.platform.scaler`).
+
+Which label or annotation does what? Open `annotations`; which of them lets a call wake a function, `waking`.
+
+    annotations  labels and annotations -> settings, with every mistake named
+    settings     the settings as values; the presets `keda` and `lab`
+    waking       may a call start the first instance of a function?
+"""

@@ -1,4 +1,4 @@
-"""Nodes as Mininet sees them: a Switch with an OVS of its own. Their hosts are in `sandbox`.
+"""Nodes as Mininet sees them: a Switch with an OVS of its own. Their hosts are in `testbed.network.hosts.sandboxes`.
 
 Mininet's own OVSSwitch shares the machine's one OVS; a node of this testbed is a machine of its own,
 with its own ovsdb-server, ovs-vswitchd, conntrack and CPU account.

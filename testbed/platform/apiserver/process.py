@@ -19,15 +19,15 @@ from aiohttp import web
 from testbed.model.cluster import DEFAULT_NAMESPACE, Host
 from testbed.model.watch import HEARTBEAT_S
 from testbed.network.process.cgroups import Cgroups
-from testbed.platform.apiserver import http
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
-from testbed.platform.apiserver.functions import FunctionRoutes
-from testbed.platform.apiserver.instances import InstanceRoutes
-from testbed.platform.apiserver.logs import LogRoutes
-from testbed.platform.apiserver.metrics import MetricRoutes
-from testbed.platform.apiserver.namespaces import NamespaceRoutes
-from testbed.platform.apiserver.secrets import SecretRoutes
-from testbed.platform.apiserver.watch import WatchRoutes
+from testbed.platform.apiserver.routes import http
+from testbed.platform.apiserver.routes.functions import FunctionRoutes
+from testbed.platform.apiserver.routes.instances import InstanceRoutes
+from testbed.platform.apiserver.routes.logs import LogRoutes
+from testbed.platform.apiserver.routes.metrics import MetricRoutes
+from testbed.platform.apiserver.routes.namespaces import NamespaceRoutes
+from testbed.platform.apiserver.routes.secrets import SecretRoutes
+from testbed.platform.apiserver.routes.watch import WatchRoutes
 from testbed.platform.common.function_logs import LogFolder
 
 VERSION = {"commit_message": "", "sha": "", "release": "0.1.0"}

@@ -13,7 +13,7 @@ from testbed.model.errors import UsageError
 from testbed.network.process.cgroups import Cgroups, refusal
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
-from testbed.platform.apiserver.http import body_of, namespace_of
+from testbed.platform.apiserver.routes.http import body_of, namespace_of
 from testbed.platform.apiserver.usage import UsageMeter
 from testbed.platform.images import build
 

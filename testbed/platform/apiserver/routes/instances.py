@@ -11,7 +11,7 @@ from aiohttp import web
 from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import UsageError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
-from testbed.platform.apiserver.http import body_of
+from testbed.platform.apiserver.routes.http import body_of
 
 KEPT_COLD_STARTS = 500
 

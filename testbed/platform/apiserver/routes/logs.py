@@ -17,7 +17,7 @@ from aiohttp import web
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
-from testbed.platform.apiserver.http import NDJSON, Unprocessable, lines_of, namespace_of, send
+from testbed.platform.apiserver.routes.http import NDJSON, Unprocessable, lines_of, namespace_of, send
 from testbed.platform.common import function_logs
 from testbed.platform.common.function_logs import Follower, Line, LogFolder, Selection
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
-from testbed.platform.apiserver.http import Handler
+from testbed.platform.apiserver.routes.http import Handler
 from testbed.platform.common import prometheus
 
 SAVE_INTERVAL_S = 1.0

@@ -11,7 +11,7 @@ from testbed.model.annotations import ROUTE_ANNOTATION
 from testbed.model.cluster import Deployment
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
-from testbed.platform.apiserver.http import body_of
+from testbed.platform.apiserver.routes.http import body_of
 
 
 class NamespaceRoutes:

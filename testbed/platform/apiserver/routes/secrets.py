@@ -9,7 +9,7 @@ from aiohttp import web
 
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
-from testbed.platform.apiserver.http import body_of, namespace_of
+from testbed.platform.apiserver.routes.http import body_of, namespace_of
 
 
 class SecretRoutes:

@@ -16,7 +16,7 @@ from aiohttp import web
 from testbed.model.errors import UsageError
 from testbed.model.watch import HEARTBEAT_S, NOTHING, PATH, heartbeat, snapshot
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
-from testbed.platform.apiserver.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
+from testbed.platform.apiserver.routes.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
 
 PIECE_BYTES = 1 << 16
 

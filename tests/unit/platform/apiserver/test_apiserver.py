@@ -17,9 +17,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model.cluster import ClusterState
-from testbed.platform.apiserver import http
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
+from testbed.platform.apiserver.routes import http
 from tests.unit.platform.apiserver.apiserver_rig import HOSTS, ApiserverProcess
 
 ONE = {"service": "one", "image": "i", "namespace": "t", "annotations": {"directfaas/ingress": "true"}}
