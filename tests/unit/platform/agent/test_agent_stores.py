@@ -40,6 +40,16 @@ def test_a_function_starts_when_its_stores_are_ready_and_finds_them_by_name(owne
     assert "stores/mail.t.1 None None" in owner.world.groups
 
 
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.NOT_READY, Phase.DRAINING])
+def test_an_owner_is_not_told_of_a_store_that_is_not_ready(owner: Bench, phase: Phase) -> None:
+    one = owner.state.functions["one.t"]
+    ready = replace(owner.state, instances={STORE.id: replace(STORE, phase=Phase.READY)})
+    assert stores.hosts_text(one, ready, "127.0.0.1 localhost", "10.202.0.1 here").endswith("10.96.1.1\tmail mail.t\n")
+    state = replace(owner.state, instances={STORE.id: replace(STORE, phase=phase)})
+    with pytest.raises(stores.StoreNotReady, match=r"the store mail\.t is not ready yet"):
+        stores.hosts_text(one, state, "127.0.0.1 localhost", "10.202.0.1 here")
+
+
 def test_a_crash_leaves_a_stores_data_and_its_removal_does_not(owner: Bench) -> None:
     data = owner.folder / "stores" / "t" / "mail"
     owner.tell(STORE)
