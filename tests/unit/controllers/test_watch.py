@@ -1,6 +1,6 @@
 """The controller's transport of the watch: each event by itself, and on from there after a break.
 
-What is understood of the stream is tested in tests/unit/model/test_watch.py.
+What is understood of the stream is tested in tests/unit/model/test_watch_stream.py.
 """
 
 from __future__ import annotations
