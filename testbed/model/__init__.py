@@ -17,6 +17,7 @@ Open `cluster` first: the cluster state is what most of the rest is about.
     addressing   the address plan: node, eIP, vIP and MAC from small numbers; ports and URLs of the components
     segments     TCP segments and ARP requests as bytes, with their checksums
     quantities   "128Mi", "100m"
+    durations    "1m30s", "500ms"
     checkout     where the checkout and the applications in it lie
     errors       the one family of errors that a user can meet
 """

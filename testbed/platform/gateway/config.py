@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from testbed.model import durations
 from testbed.model.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
+from testbed.model.cluster import DEFAULT_NAMESPACE
 from testbed.model.errors import EnvironmentProblem, UsageError
 
 HISTORY = "gateway-counters.json"
@@ -68,7 +69,7 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         upstream_idle_timeout_s=_seconds(environment, "upstream_idle_timeout", "60s"),
         max_idle_conns_per_host=_integer(environment, "max_idle_conns_per_host", 1024),
         credentials=_credentials(environment),
-        default_namespace=environment.get("function_namespace") or "openfaas-fn",
+        default_namespace=environment.get("function_namespace") or DEFAULT_NAMESPACE,
         history=Path(environment["TESTBED_STATE"]) / HISTORY if environment.get("TESTBED_STATE") else None,
         scale_from_zero=_flag(environment, "scale_from_zero", default=True),
     )

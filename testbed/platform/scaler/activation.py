@@ -1,7 +1,7 @@
 """The way from no instance to one, at once: whoever holds a call for a function asks for it here.
 
 However many ask, the apiserver gets one scale request a function. Scaling by metrics is elsewhere
-(`engine`); so is what a function's settings are.
+(`engine`); which function may be woken, `testbed.model.scaling.waking` says.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from testbed.model.annotations import PAUSED_ANNOTATION
 from testbed.model.cluster import Function
 from testbed.model.errors import TestbedError
+from testbed.model.scaling import waking
 from testbed.model.scaling.settings import Settings
 from testbed.platform.scaler import keda
 
@@ -34,12 +34,11 @@ Scale = Callable[[Function, int], Coroutine[Any, Any, None]]
 
 def first_replicas(function: Function, settings: Settings | None) -> int:
     """How many instances a function gets that had none: its minimum, at least 1. Raises WillNotScale."""
+    reason = waking.why_not(function.labels, function.annotations)
+    if reason:
+        raise WillNotScale(f"{function.full_name} {reason}")
     if settings is None:
         return 1
-    if settings.paused:
-        raise WillNotScale(f"{function.full_name} is paused; take its annotation {PAUSED_ANNOTATION} away")
-    if settings.max_replicas == 0:
-        raise WillNotScale(f"{function.full_name} has a maxReplicaCount of 0; raise it")
     return keda.first_replicas(settings)
 
 

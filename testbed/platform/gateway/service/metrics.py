@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from testbed.model.annotations import MIN_SCALE_LABEL, SCALE_TARGET_LABEL, SCALE_TYPE_LABEL
 from testbed.model.cluster import Function
 from testbed.platform.common.prometheus import Histogram, family, sample
 from testbed.platform.gateway.http.pool import Pool
@@ -132,7 +133,7 @@ def render(functions: Iterable[FunctionMetrics], requests: RequestMetrics, versi
                 "gateway_service_min",
                 "gauge",
                 "Minium replicas for function",  # spelt so in OpenFaaS
-                ((one.full_name, _label(one, "com.openfaas.scale.min", DEFAULT_MIN_REPLICAS)) for one in deployed),
+                ((one.full_name, _label(one, MIN_SCALE_LABEL, DEFAULT_MIN_REPLICAS)) for one in deployed),
             ),
             family("gateway_service_target_load", "gauge", "Target load for function", map(_target_load, deployed)),
             requests.render(),
@@ -165,9 +166,9 @@ def _version(version: int) -> str:
 
 
 def _target_load(function: Function) -> str:
-    kind = function.labels.get("com.openfaas.scale.type") or DEFAULT_SCALING_TYPE
+    kind = function.labels.get(SCALE_TYPE_LABEL) or DEFAULT_SCALING_TYPE
     labels = {"function_name": function.full_name, "scaling_type": kind}
-    target = _label(function, "com.openfaas.scale.target", DEFAULT_TARGET_LOAD)
+    target = _label(function, SCALE_TARGET_LABEL, DEFAULT_TARGET_LOAD)
     return sample("gateway_service_target_load", labels, target)
 
 

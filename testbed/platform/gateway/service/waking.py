@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from testbed.model.annotations import MAX_SCALE_LABEL, MIN_SCALE_LABEL, SCALE_FACTOR_LABEL
 from testbed.model.errors import PlatformError
 from testbed.platform.gateway.http.answers import Answer
 from testbed.platform.gateway.http.deadlines import Deadlines
@@ -45,10 +46,10 @@ class ScalingLabels:
 
     @classmethod
     def of(cls, labels: Mapping[str, str]) -> ScalingLabels:
-        factor = _number(labels, "com.openfaas.scale.factor", DEFAULT_FACTOR_PERCENT)
+        factor = _number(labels, SCALE_FACTOR_LABEL, DEFAULT_FACTOR_PERCENT)
         return cls(
-            _number(labels, "com.openfaas.scale.min", 1),
-            _number(labels, "com.openfaas.scale.max", DEFAULT_MAX_REPLICAS),
+            _number(labels, MIN_SCALE_LABEL, 1),
+            _number(labels, MAX_SCALE_LABEL, DEFAULT_MAX_REPLICAS),
             factor if factor <= 100 else DEFAULT_FACTOR_PERCENT,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.model.annotations import KEDA_PREFIX, SCALE_PREFIX
-from testbed.model.scaling.annotations import read
+from testbed.model.scaling.annotations import read_settings
 from testbed.model.scaling.settings import PRESETS
 from testbed.model.scaling.waking import may_wake, why_not
 
@@ -35,7 +35,7 @@ def test_a_call_wakes_what_is_neither_paused_nor_limited_to_none(
 ) -> None:
     annotations, labels = texts(KEDA_PREFIX, annotations), texts(SCALE_PREFIX, labels)
     assert may_wake(labels, annotations) is may
-    settings = read("f", labels, annotations, PRESETS["lab"])
+    settings = read_settings("f", labels, annotations, PRESETS["lab"])
     assert may == (settings is None or not (settings.paused or settings.max_replicas == 0))
 
 
