@@ -20,7 +20,7 @@ NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 """For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
 
 
-class PlatformProcesses:
+class Components:
     """Starts apiserver, controller, node agents, scaler and gateway under the supervisor."""
 
     def __init__(self, config: LabConfig, supervisor: Supervisor, hosts: list[Host]) -> None:

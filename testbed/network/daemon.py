@@ -55,7 +55,7 @@ class Daemon:
 
     def __init__(self, config: LabConfig) -> None:
         from testbed.network.cluster import Cluster
-        from testbed.network.components import PlatformProcesses
+        from testbed.network.components import Components
         from testbed.network.process.cgroups import Cgroups
         from testbed.network.process.supervisor import Supervisor
 
@@ -64,9 +64,9 @@ class Daemon:
         logs = config.state_folder / "logs"
         cgroups = Cgroups.of_lab(config.name)
         self.supervisor = Supervisor(logs, config.state_folder, cgroups)
-        platform = PlatformProcesses(config, self.supervisor, static_hosts(config.nodes))
+        components = Components(config, self.supervisor, static_hosts(config.nodes))
         self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor, cgroups)
-        platform.start_control_plane()
+        components.start_control_plane()
         self._log("control plane started")
         self.cluster.build(config.nodes)
         self._log("nodes and trunks stand")
@@ -78,7 +78,7 @@ class Daemon:
             for a, b in self.cluster.trunks:
                 self.cluster.set_link(a, b, {"delay_ms": config.delay_ms})
         self.cluster.join_host_to_management("gateway", addressing.GATEWAY_MANAGEMENT_IP)
-        platform.start_gateway(self.cluster.pid("gateway"))
+        components.start_gateway(self.cluster.pid("gateway"))
         self._log("hosts stand, gateway started")
         self._await_controller()
         self.cluster.connect_controller()

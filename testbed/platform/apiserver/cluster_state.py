@@ -1,7 +1,7 @@
 """What the apiserver keeps and decides: deployments, functions, instances, hosts, and what follows from each request.
 
 Every method that changes something is one transaction of the `ledger`. The keeper decides nothing about
-wire formats (see `apiserver`), about who may ask for what (`validation`), or about where instances go
+wire formats (see `routes`), about who may ask for what (`validation`), or about where instances go
 (`scheduler`).
 """
 
