@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 import uvloop
 
-from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase
+from testbed.model.cluster import DEFAULT_NAMESPACE, ClusterState, Deployment, Function, Instance, Phase
 
 FUNCTION_IP = "127.9.9.9"
 SECURED_TOKEN = "bench-token"
@@ -61,7 +61,7 @@ async def serve_function(port: int) -> None:
 
 def cluster() -> ClusterState:
     """Function f in two namespaces, one of which asks for a token where the model knows tokens."""
-    deployments = {"openfaas-fn": Deployment("openfaas-fn"), "secured": Deployment("secured")}
+    deployments = {DEFAULT_NAMESPACE: Deployment(DEFAULT_NAMESPACE), "secured": Deployment("secured")}
     if has_tokens():
         changes: dict[str, Any] = {"token_revision": 1}
         deployments["secured"] = dataclasses.replace(deployments["secured"], **changes)

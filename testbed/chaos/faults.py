@@ -1,6 +1,6 @@
 """The faults that a lab can be given: what each does, to what, and what must hold meanwhile and afterwards.
 
-Pure: names, sentences and the resolution of targets. `chaos` does it.
+Pure: names, sentences and the resolution of targets. `injection` does it.
 """
 
 from __future__ import annotations

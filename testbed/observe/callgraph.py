@@ -1,6 +1,6 @@
 """An application's call graph as it is shown: as its stack.yaml declares it, or as a namespace of a lab runs it.
 
-Pure. `callgraph_layout` gives it places, `callgraph_svg` and `callgraph_tree` draw it.
+Pure. `drawing.layout` gives it places, `drawing.svg` and `drawing.tree` draw it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Makes and deletes veth pairs by rtnetlink messages: a spawned `ip` costs 3 to 50 ms.
 
-Addresses and flags are set in `namespace`, by ioctl. Every call acts in the calling thread's network namespace.
+Addresses and flags are set in `testbed.network.process.namespaces`, by ioctl. Every call acts in the calling
+thread's network namespace.
 """
 
 from __future__ import annotations

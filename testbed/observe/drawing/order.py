@@ -1,6 +1,6 @@
 """In which order the members of layers stand, so that few links cross, and where, so that links are near straight.
 
-Pure; the only direction here is across the layers. `callgraph_layout` says what the members are.
+Pure; the only direction here is across the layers. `layout` says what the members are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Images: a function's handler and its language's template, copied into one folder to run from.
 
 It stands for `faas-cli build` and the registry; nothing is downloaded. Where the template has a build command
-it is run there (`image_tools`). A build lies in
+it is run there (`tools`). A build lies in
 `.builds/<image>-<digest of its content>` and the image's name is a symbolic link to it, so that
 another build of the same image replaces it in one step while running instances keep theirs.
 """
