@@ -15,7 +15,7 @@ import requests
 
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Route
-from testbed.model.stack import reader
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests import waiting
@@ -36,7 +36,9 @@ def platform(lab: Lab) -> Iterator[Platform]:
     """A chain of three on node2 alone, and one over both workers."""
     with lab.inside():
         platform = Platform(lab)
-        application, _ = reader.select(reader.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$")
+        application, _ = stack_file.select(
+            stack_file.load(CHECKOUT / "functions/chain/stack.yaml", {}), "^chain-[1-3]$"
+        )
         platform.deploy(application, NAMESPACE, Route.DIRECT, "node2")
         platform.deploy(application, ELSEWHERE, Route.DIRECT, "spread")
         yield platform
