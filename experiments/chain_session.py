@@ -128,8 +128,8 @@ class ChainSession:
         return parse_gateway_connections(self._http.get(GATEWAY_METRICS, timeout=5).text)
 
     def digests(self) -> dict[str, Any]:
-        """Flow digests of the switches beside those that the generator wants."""
-        return dict(self._http.get(f"{addressing.CONTROLLER_URL}/version", timeout=5).json()["switches"])
+        """Flow digests of the switches, read now, beside those that the generator wants."""
+        return self.platform.switches()
 
     def lost_upcalls(self) -> int | None:
         """Packets that the switches have lost to full upcall queues; None where a switch does not say."""

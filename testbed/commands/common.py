@@ -32,7 +32,7 @@ MOST_COLUMNS = 10_000
 def platform_of(lab: Lab) -> Platform:
     """The lab's control plane. The calling process is in the lab's network from here on."""
     lab.enter()
-    return Platform(lab)
+    return Platform(lab, note=lambda sentence: click.echo(sentence, err=True))
 
 
 def print_json(value: Any) -> None:

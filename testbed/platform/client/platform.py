@@ -6,6 +6,7 @@ images and talks to apiserver and controller over HTTP; it never invokes a funct
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0
 """Longer than the controller waits for its switches."""
 POLL_S = 0.04
+SILENT_S = 3.0
+"""A switch that has answered nothing for so long hangs or is away: nobody waits for it any longer."""
+
+LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Is told (instances that are ready, instances wanted) whenever that changes."""
@@ -48,8 +53,11 @@ class Platform:
         lab: RunningLab,
         apiserver_url: str = addressing.APISERVER_URL,
         controller_url: str = addressing.CONTROLLER_URL,
+        note: Callable[[str], None] = LOG.warning,
     ) -> None:
+        """`note` is told, in a sentence, what a user should know although nothing failed."""
         self.state_folder = Path(lab.state_folder)
+        self._note = note
         self._apiserver = apiserver_url
         self._controller = controller_url
         self._session = requests.Session()
@@ -205,17 +213,22 @@ class Platform:
             time.sleep(POLL_S)
 
     def _await_applied(self, version: int, deadline: float) -> None:
-        while not self._everywhere(version):
+        """Wait for every switch but those that have answered nothing for a while: they are named, and get it later."""
+        while not self._is_applied(version):
             if time.monotonic() > deadline:
                 raise PlatformError(
                     f"the switches have not confirmed version {version}; see {self.state_folder}/logs/controller.out"
                 )
             time.sleep(POLL_S)
 
-    def _everywhere(self, version: int) -> bool:
-        """Whether every node's switch is connected and has confirmed this version."""
+    def _is_applied(self, version: int) -> bool:
         answer = self._ask_controller("/version")
-        return answer["applied"] >= version and all(switch["connected"] for switch in answer["switches"].values())
+        behind = {node: one["silent_s"] for node, one in answer["switches"].items() if one["applied"] < version}
+        if answer["seen"] < version or any(silent_s <= SILENT_S for silent_s in behind.values()):
+            return False
+        for node, silent_s in behind.items():
+            self._note(f"node{node}'s switch has not answered for {silent_s:.0f} s; it follows when it does")
+        return True
 
     def _complaint(self, state: ClusterState, function: Function, timeout_s: float) -> str:
         instances = [one for one in state.instances.values() if one.function_name == function.full_name]

@@ -147,7 +147,7 @@ class Control:
     def request(self, method: str, url: str, json: Any = None, **_: Any) -> Any:
         if method == "PUT" and url.endswith("/system/functions"):
             self.bodies.append({key: value for key, value in json.items() if key != "namespace"})
-        answers = {"/state": self.state.to_json(), "/version": {"applied": 0, "switches": {}}}
+        answers = {"/state": self.state.to_json(), "/version": {"applied": 0, "seen": 0, "switches": {}}}
         found = next((answer for end, answer in answers.items() if url.endswith(end)), [])
         if url.partition("?")[0].endswith(("/system/namespace/t", "/system/namespace/u")):
             found = {"name": "t"}

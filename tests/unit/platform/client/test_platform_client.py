@@ -18,7 +18,7 @@ from testbed.model.cluster import Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
-from testbed.platform.client.platform import Platform
+from testbed.platform.client.platform import SILENT_S, Platform
 
 NODES = (1, 2, 3)
 
@@ -59,12 +59,14 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.agents_work = True
+        self.behind: dict[str, float] = {}  # how node2's switch differs
+        self.notes: list[str] = []
         self._loop = asyncio.new_event_loop()
         started: Future[int] = Future()
         self._thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
         self._thread.start()
         url = f"http://127.0.0.1:{started.result(30)}"
-        self.platform = Platform(Lab(folder), url, url)
+        self.platform = Platform(Lab(folder), url, url, self.notes.append)
 
     def _serve(self, started: Future[int]) -> None:
         asyncio.set_event_loop(self._loop)
@@ -72,7 +74,10 @@ class Cluster:
         app = Apiserver(kept, self.folder / "images", self.folder / "functions").application()
 
         async def version(_: web.Request) -> web.Response:
-            return web.json_response({"applied": kept.state.version, "switches": {"1": {"connected": True}}})
+            newest = kept.state.version
+            switches = {"1": {"applied": newest, "silent_s": 0.0}, "2": {"applied": newest, "silent_s": 0.0}}
+            switches["2"] |= self.behind
+            return web.json_response({"applied": newest, "seen": newest, "switches": switches})
 
         async def counters(_: web.Request) -> web.Response:
             return web.json_response({"calls": []})
@@ -132,6 +137,19 @@ def test_a_deployed_application_is_ready_on_its_route(cluster: Cluster) -> None:
     assert told[-1] == (3, 3)
     assert cluster.platform.applied() >= state.version
     assert cluster.platform.counters() == {"calls": []}
+
+
+def test_a_switch_that_has_answered_nothing_for_a_while_is_named_and_not_waited_for(cluster: Cluster) -> None:
+    cluster.behind = {"applied": 0, "silent_s": SILENT_S + 1}
+    cluster.deploy(application(cluster.folder))
+    assert cluster.notes == ["node2's switch has not answered for 4 s; it follows when it does"]
+
+
+def test_a_switch_that_is_behind_but_answers_is_waited_for(cluster: Cluster) -> None:
+    cluster.behind = {"applied": 0, "silent_s": 0.5}
+    with pytest.raises(PlatformError, match="the switches have not confirmed version"):
+        cluster.deploy(application(cluster.folder), timeout_s=1)
+    assert cluster.notes == []
 
 
 @pytest.mark.parametrize("placement", [None, "spread", "pack", "node2", "node3"])
