@@ -12,5 +12,6 @@ Open `exchange` first: one request and its answer.
     pool               connections to one upstream (a function's vIP, or the apiserver): kept, reused, renewed when the
                        instances change, and dropped when they have been idle for too long
     deadlines          the time limits, and the queue that fires when one is over
+    counting           what an exchange is counted in
     answers            what the gateway answers by itself as any proxy would: bad request, too large, no upstream
 """

@@ -19,6 +19,7 @@ from uuid import uuid4
 from testbed.platform.common.http1 import CONTINUE, LAST_CHUNK, chunk, response, send, status_line
 from testbed.platform.gateway.http import answers
 from testbed.platform.gateway.http.answers import Answer
+from testbed.platform.gateway.http.counting import Counting
 from testbed.platform.gateway.http.pool import Upstream, UpstreamConnection
 
 CLIENT_GONE = 499
@@ -49,14 +50,6 @@ class Client(Protocol):
     def pause_request(self) -> None: ...
     def resume_request(self) -> None: ...
     def exchange_finished(self, exchange: Exchange, *, abort: bool) -> None: ...
-
-
-class Counting(Protocol):
-    """What an exchange is counted in."""
-
-    started: int
-
-    def finished(self, code: int, seconds: float) -> None: ...
 
 
 class Exchange:
