@@ -1,7 +1,7 @@
 """The flow pipeline as named data: tables, registers, priorities, conntrack marks, cookies, drop reasons.
 
 docs/pipeline.md explains each table and is compared with this module by a test. Nothing here
-decides which rows a node gets (generator.py does) or knows OpenFlow's encoding (translator.py does).
+decides which rows a node gets (desired/ does) or knows OpenFlow's encoding (switch/translator.py does).
 """
 
 from __future__ import annotations

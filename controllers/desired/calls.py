@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from controllers import pipeline as p
 from controllers.desired import balance
 from controllers.intents import Call, Endpoint, Port, Workload
-from controllers.policy.rules import Rules
+from controllers.policy.book import Rules
 from controllers.rows import (
     Action,
     Bucket,

@@ -12,8 +12,9 @@ from typing import Any
 from controllers import sdn
 from controllers.northbound.policy_report import report, unconfirmed
 from controllers.northbound.read import json_response, names_of
+from controllers.policy.book import Book, NameTaken, added
 from controllers.policy.file import PolicyStore
-from controllers.policy.rules import Book, NameTaken, Policy, PolicyError, added
+from controllers.policy.rules import Policy, PolicyError
 from controllers.switch.crew import Confirmation, Crew
 
 LOG = logging.getLogger("controllers.policy.rules")

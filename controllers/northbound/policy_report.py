@@ -8,7 +8,8 @@ from typing import Any
 from controllers import pipeline as p
 from controllers.intents import Call, IntentIndex
 from controllers.northbound.explain import Names
-from controllers.policy.rules import EVERY, OWN_PROBE, Kind, Policy, PolicyIndex
+from controllers.policy.book import PolicyIndex
+from controllers.policy.rules import EVERY, OWN_PROBE, Kind, Policy
 from controllers.rows import OutputPort
 from controllers.switch.crew import Confirmation
 from controllers.switch.readings import Readings

@@ -7,9 +7,10 @@ import logging
 import os
 from pathlib import Path
 
-from controllers.policy.rules import Book, Policy, PolicyError, parse
+from controllers.policy.book import Book
+from controllers.policy.rules import Policy, PolicyError, parse
 
-LOG = logging.getLogger("controllers.policy.rules")
+LOG = logging.getLogger("controllers.policy.file")
 
 
 class PolicyStore:

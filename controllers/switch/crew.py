@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from controllers import sdn
-from controllers.policy.rules import Book
+from controllers.policy.book import Book
 from controllers.rows import PacketOut
 from controllers.switch.channel import Channel, NoAnswer
 from controllers.switch.fleet import Fleet

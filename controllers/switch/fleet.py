@@ -13,7 +13,7 @@ from typing import Any
 
 from controllers.desired.generator import Delta, Generator
 from controllers.intents import Endpoint
-from controllers.policy.rules import Book
+from controllers.policy.book import Book
 from controllers.rows import PortMap, Tables
 from controllers.switch.flushing import Flush, flushes, is_due
 from controllers.switch.latency import Change as Timed

@@ -11,8 +11,8 @@ import pytest
 
 from controllers import sdn
 from controllers.northbound.policies import Policies, PolicyRoutes
+from controllers.policy.book import Book
 from controllers.policy.file import PolicyStore
-from controllers.policy.rules import Book
 from controllers.switch.crew import Confirmation, Crew
 from tests.unit.controllers.clusters import small, snapshot
 from tests.unit.controllers.switch.crew_rig import FakeChannel, Rig

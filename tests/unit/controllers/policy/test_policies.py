@@ -15,8 +15,9 @@ from controllers import pipeline as p
 from controllers.desired.generator import Generator
 from controllers.northbound.explain import Names, sentence
 from controllers.northbound.policy_report import report
+from controllers.policy.book import NameTaken, added
 from controllers.policy.file import PolicyStore
-from controllers.policy.rules import FIRST_METER, NameTaken, Policy, PolicyError, added, parse
+from controllers.policy.rules import FIRST_METER, Policy, PolicyError, parse
 from controllers.rows import UseMeter
 from controllers.simulator import Network, Outcome, tcp
 from controllers.switch.crew import Confirmation
