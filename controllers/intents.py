@@ -8,11 +8,11 @@ event by event and says what changed. Both use the same rules. Pure; knows no ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testbed.model import addressing
-from testbed.model.cluster import ClusterState, Function, Host, Instance, Phase, Role, Route
+from testbed.model.cluster import WATCH_KINDS, ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 
 Call = tuple[int, int]
 """(caller's workload id, callee's workload id); the port is the callee's, over TCP."""
@@ -31,7 +31,7 @@ class Endpoint:
 class Workload:
     """A function or host, callable or not. Endpoints are the ready ones, ordered by eIP.
 
-    `tenant` stands for the function's namespace: the lowest id of the functions in it. Hosts have 0.
+    `namespace` is the id of the function's namespace: 0 while that is not known, and for hosts.
     `port` is where it is called. Not `scaled`: a store, for which nobody need ask the scaler.
     """
 
@@ -39,7 +39,7 @@ class Workload:
     name: str
     vip: str
     endpoints: tuple[Endpoint, ...] = ()
-    tenant: int = 0
+    namespace: int = 0
     port: int = addressing.FUNCTION_PORT
     scaled: bool = True
 
@@ -56,11 +56,12 @@ class Port:
 
 @dataclass(frozen=True)
 class Intents:
-    """Everything the rows express. Workloads by id, ports by eIP."""
+    """Everything the rows express. Workloads by id, ports by eIP, ids of namespaces by name."""
 
     workloads: Mapping[int, Workload]
     ports: Mapping[str, Port]
     calls: frozenset[Call]
+    namespaces: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """For people: names instead of ids, sorted."""
@@ -141,11 +142,13 @@ def host_workload(host: Host) -> Workload:
     return Workload(host.id, host.name, addressing.vip(host.id), (Endpoint(host.name, host.node, host.eip),))
 
 
-def function_workload(function: Function, instances: Iterable[Instance], tenant: int) -> Workload:
+def function_workload(function: Function, instances: Iterable[Instance], namespace: int) -> Workload:
     """Only READY instances receive new calls."""
     ready = sorted((i for i in instances if i.phase is Phase.READY), key=lambda i: i.eip)
     endpoints = tuple(Endpoint(i.id, i.node, i.eip) for i in ready)
-    return Workload(function.id, function.full_name, function.vip, endpoints, tenant, function.port, not function.store)
+    return Workload(
+        function.id, function.full_name, function.vip, endpoints, namespace, function.port, not function.store
+    )
 
 
 def intents(state: ClusterState) -> Intents:
@@ -161,8 +164,8 @@ class Touched:
     workloads: set[int] = field(default_factory=set)
     added: set[Call] = field(default_factory=set)
     removed: set[Call] = field(default_factory=set)
-    tenants: set[int] = field(default_factory=set)  # that came or went
-    moved: set[int] = field(default_factory=set)  # workloads of another tenant than before
+    namespaces: set[int] = field(default_factory=set)  # that came or went
+    moved: set[int] = field(default_factory=set)  # workloads whose namespace has another id than before
 
 
 class IntentIndex:
@@ -172,7 +175,8 @@ class IntentIndex:
         self._build(state)
 
     def _build(self, state: ClusterState) -> None:
-        self.state = state
+        own: dict[str, Any] = {attribute: dict(getattr(state, attribute)) for attribute, _, _ in WATCH_KINDS.values()}
+        self.state = replace(state, **own)  # changed in place: an event must not cost a copy of 50 000 instances
         self.workloads: dict[int, Workload] = {host.id: host_workload(host) for host in state.hosts.values()}
         self.ports: dict[str, Port] = {
             host.eip: Port(host.name, host.id, host.node, host.eip) for host in state.hosts.values()
@@ -185,9 +189,8 @@ class IntentIndex:
         self._callers: dict[str, set[str]] = {}  # functions that name this one in their calls
         self._names: dict[str, set[str]] = {}  # functions by namespace
         self._ids: dict[str, int] = {}  # functions' ids, to notice one that came back under another
-        self._tenants: dict[str, int] = {}  # by namespace
-        for function in state.functions.values():
-            self._tenants[function.namespace] = min(function.id, self._tenants.get(function.namespace, function.id))
+        self.namespaces = {d.namespace: d.id for d in state.deployments.values() if d.id}
+        self.namespace_names = {id_: name for name, id_ in self.namespaces.items()}
         for instance in state.instances.values():
             self._instances.setdefault(instance.function_name, {})[instance.id] = instance
         for name in state.functions:
@@ -196,7 +199,7 @@ class IntentIndex:
 
     def intents(self) -> Intents:
         calls = frozenset(call for calls in self._calls.values() for call in calls)
-        return Intents(dict(self.workloads), dict(self.ports), calls)
+        return Intents(dict(self.workloads), dict(self.ports), calls, dict(self.namespaces))
 
     def id_of(self, name: str) -> int | None:
         """The workload id of a function's full name or a host's name."""
@@ -205,18 +208,12 @@ class IntentIndex:
 
     def functions_of(self, namespace: str) -> list[int]:
         """The ids of a namespace's functions; its stores are none."""
-        known = self.state.functions
-        names = self._names.get(namespace, ())
-        return sorted(known[name].id for name in names if name in known and not known[name].store)
+        functions = (self.state.functions[name] for name in self._names.get(namespace, ()))
+        return sorted(function.id for function in functions if not function.store)
 
     def ports_of(self, workload_id: int) -> list[Port]:
         """All ports of a workload, of instances in every phase."""
         return list(self._ports_of.get(workload_id, {}).values())
-
-    @property
-    def tenants(self) -> set[int]:
-        """Every tenant there is."""
-        return set(self._tenants.values())
 
     def load(self, state: ClusterState) -> Touched:
         """Take a whole state; everything that differs from the one before is touched."""
@@ -226,25 +223,51 @@ class IntentIndex:
 
     def apply(self, event: Mapping[str, Any]) -> Touched:
         """Take one event of the apiserver's watch stream."""
-        state = self.state.apply(event)
         kind = event.get("kind")
         if event["type"] == "SNAPSHOT" or kind == "host":  # hosts are static: no short way for them
-            return self.load(state)
-        self.state = state
+            return self.load(self.state.apply(event))
         touched = Touched()
-        if kind == "instance":
-            self._instance(Instance.from_json(event["object"]), event["type"] == "PUT", touched)
-        elif kind == "function":
-            function = Function.from_json(event["object"])
-            name = function.full_name
-            self._set_tenant(name, function.namespace, touched)
-            self._set_function(name, touched)
-            for affected in (name, *self._callers.get(name, ())):
-                self._set_calls(affected, touched)
-        elif kind == "deployment":
-            for name in self._names.get(event["object"]["namespace"], ()):
-                self._set_calls(name, touched)
+        if event["type"] == "HEARTBEAT":
+            return touched
+        value, before = self._take(event)
+        match value:
+            case Instance():
+                self._instance(value, event["type"] == "PUT", touched)
+            case Function():
+                self._set_function(value.full_name, touched)
+                for affected in (value.full_name, *self._callers.get(value.full_name, ())):
+                    self._set_calls(affected, touched)
+            case Deployment():
+                self._deployment(value.namespace, before, touched)
         return touched
+
+    def _take(self, event: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The event's object, and what was there before it, as `ClusterState.apply` but in place."""
+        attribute, kind, key_of = WATCH_KINDS[event["kind"]]
+        value, values = kind.from_json(event["object"]), getattr(self.state, attribute)
+        before = values.pop(key_of(value), None)
+        if event["type"] == "PUT":
+            values[key_of(value)] = value
+        self.state = replace(self.state, version=event["version"])
+        return value, before
+
+    def _deployment(self, namespace: str, before: Deployment | None, touched: Touched) -> None:
+        """A namespace came, went, or is on another route; its functions may have come before it."""
+        after = self.state.deployments.get(namespace)
+        old_id, new_id = self.namespaces.pop(namespace, 0), after.id if after else 0
+        if new_id:
+            self.namespaces[namespace] = new_id
+        names = self._names.get(namespace, ())
+        if old_id != new_id:
+            self.namespace_names.pop(old_id, None)
+            self.namespace_names |= {new_id: namespace} if new_id else {}
+            touched.namespaces.update({old_id, new_id} - {0})
+            for function in (self.state.functions[name] for name in names):
+                touched.moved.add(function.id)
+                self._set_workload(function.id, self._workload(function), touched)
+        if (before.route if before else Route.GATEWAY) is not self.state.route(namespace):
+            for name in names:
+                self._set_calls(name, touched)
 
     def _instance(self, instance: Instance, present: bool, touched: Touched) -> None:
         of_function = self._instances.setdefault(instance.function_name, {})
@@ -262,7 +285,7 @@ class IntentIndex:
 
     def _workload(self, function: Function) -> Workload:
         instances = self._instances.get(function.full_name, {}).values()
-        return function_workload(function, instances, self._tenants[function.namespace])
+        return function_workload(function, instances, self.namespaces.get(function.namespace, 0))
 
     def _set_function(self, name: str, touched: Touched) -> None:
         """Bring one function's workload and ports in line with the state."""
@@ -272,31 +295,17 @@ class IntentIndex:
         if old_id is not None and (function is None or function.id != old_id):
             self._set_workload(old_id, None, touched)
             del self._ids[name]
-        if function is not None:
+        named = self._names.setdefault(name.partition(".")[2], set())
+        if function is None:
+            named.discard(name)
+        else:
             self._ids[name] = function.id
-            self._names.setdefault(function.namespace, set()).add(name)
+            named.add(name)
             self._set_workload(function.id, self._workload(function), touched)
             for callee in (*function.calls, *function.stores):
                 self._callers.setdefault(f"{callee}.{function.namespace}", set()).add(name)
         for instance in instances.values():
             self._set_port(instance, function, touched)
-
-    def _set_tenant(self, name: str, namespace: str, touched: Touched) -> None:
-        """A function came or went: another id may be the lowest of its namespace now."""
-        names = self._names.setdefault(namespace, set())
-        names.add(name)
-        functions = [self.state.functions[one] for one in names if one in self.state.functions]
-        before = self._tenants.pop(namespace, None)
-        if functions:
-            self._tenants[namespace] = min(function.id for function in functions)
-        after = self._tenants.get(namespace)
-        if before == after:
-            return
-        touched.tenants.update(tenant for tenant in (before, after) if tenant is not None)
-        for function in functions:
-            if self._ids.get(function.full_name) == function.id:
-                touched.moved.add(function.id)
-                self._set_workload(function.id, self._workload(function), touched)
 
     def _set_calls(self, name: str, touched: Touched) -> None:
         function = self.state.functions.get(name)
@@ -351,14 +360,10 @@ def _difference(old: Intents, new: Intents) -> Touched:
         },
         added=set(new.calls - old.calls),
         removed=set(old.calls - new.calls),
-        tenants=_tenants(old) ^ _tenants(new),
+        namespaces=set(old.namespaces.values()) ^ set(new.namespaces.values()),
         moved={
             id_
             for id_ in old.workloads.keys() & new.workloads.keys()
-            if old.workloads[id_].tenant != new.workloads[id_].tenant
+            if old.workloads[id_].namespace != new.workloads[id_].namespace
         },
     )
-
-
-def _tenants(intents: Intents) -> set[int]:
-    return {workload.tenant for workload in intents.workloads.values() if workload.tenant}

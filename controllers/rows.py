@@ -230,7 +230,7 @@ class MeterUnit(str, Enum):
 class Meter:
     """A token bucket: `rate` units a second, `burst` units at once; what exceeds it is dropped.
 
-    Ids 1..65535 belong to workloads and namespaces, ids from 65536 to a provider's policies.
+    An id up to 65535 is a namespace's, one from 65536 a provider's policy's.
     """
 
     id: int

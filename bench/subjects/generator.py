@@ -47,6 +47,7 @@ def cluster(functions: int, seed: int = 1) -> ClusterState:
     """`functions` functions on the direct route, five instances and three calls each (in the mean)."""
     rng = random.Random(seed)
     names = [(f"ns{k // FUNCTIONS_A_NAMESPACE}", f"f{k % FUNCTIONS_A_NAMESPACE}") for k in range(functions)]
+    spaces = list(dict.fromkeys(ns for ns, _ in names))
     edges: set[tuple[int, int]] = set()
     while len(edges) < 3 * functions:
         first = rng.randrange(functions) // FUNCTIONS_A_NAMESPACE * FUNCTIONS_A_NAMESPACE
@@ -74,7 +75,10 @@ def cluster(functions: int, seed: int = 1) -> ClusterState:
     return ClusterState(
         1,
         NODES,
-        {ns: Deployment(ns, Route.DIRECT) for ns, _ in names},
+        {
+            ns: Deployment(ns, Route.DIRECT, id=addressing.FIRST_NAMESPACE_ID + number)
+            for number, ns in enumerate(spaces)
+        },
         {f.full_name: f for f in made},
         {i.id: i for i in instances},
         {h.name: h for h in hosts},

@@ -63,7 +63,7 @@ def call_row(call: Call, port: int = addressing.FUNCTION_PORT) -> Row:
     return _row(p.DAG_POLICY, p.Priority.NORMAL, allowed, onward, p.Category.POLICY, call)
 
 
-def hold_row(call: Call, tenant: int, port: int = addressing.FUNCTION_PORT) -> Row:
+def hold_row(call: Call, namespace: int, port: int = addressing.FUNCTION_PORT) -> Row:
     """Punts the call's first packets where they were marked. It stays as long as the call does.
 
     If it came and went with the callee's instances, packets that a cached flow has punted would be booked
@@ -72,7 +72,7 @@ def hold_row(call: Call, tenant: int, port: int = addressing.FUNCTION_PORT) -> R
     caller, callee = call
     fields = {p.REG_WORKLOAD.name: caller, p.REG_HOLD.name: p.HELD}
     marked = to_service(addressing.vip(callee), port, **fields)
-    return _row(p.DAG_POLICY, p.Priority.HOLD, marked, (UseMeter(tenant), Punt()), p.Category.HOLD, call)
+    return _row(p.DAG_POLICY, p.Priority.HOLD, marked, (UseMeter(namespace), Punt()), p.Category.HOLD, call)
 
 
 _SYN, _ACK = 0x02, 0x10
@@ -122,16 +122,16 @@ def _packets_of(caller_eip: str, vip: str) -> Match:
     )
 
 
-def punt_meter(tenant: int) -> Meter:
+def punt_meter(namespace: int) -> Meter:
     """How much a namespace's calls may be punted on one node."""
-    return Meter(tenant, MeterUnit.PACKETS, PUNTS_PER_S, PUNTS_AT_ONCE)
+    return Meter(namespace, MeterUnit.PACKETS, PUNTS_PER_S, PUNTS_AT_ONCE)
 
 
 def _without_instance(node: int, workload: Workload) -> tuple[Row, Row]:
     """New calls to the vIP are marked, to be held; one that passed the mark before it was there is held late."""
     cookie = p.cookie(p.Category.NO_INSTANCE, workload.id)
     mark = SetField(p.REG_HOLD.name, p.HELD)
-    late = (UseMeter(workload.tenant), Punt())
+    late = (UseMeter(workload.namespace), Punt())
     local = to_service(workload.vip, workload.port, **{p.REG_SOURCE.name: int(p.Source.LOCAL)})
     return (
         Row(p.CONNTRACK_ZONE.number, int(p.Priority.HOLD), local, (mark, tracked(node)), cookie),
@@ -147,10 +147,13 @@ def _admitted(node: int, workload: Workload, endpoint: Endpoint) -> Ct:
 
 
 def service(node: int, workload: Workload) -> tuple[tuple[Row, ...], Group | None]:
-    """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls."""
+    """The vIP's row in ServiceLb and its group; without a ready endpoint the rows that hold its calls.
+
+    While the workload's namespace is not known there is no meter to hold them by: they are dropped and counted.
+    """
     fields = to_service(workload.vip, workload.port)
     if not workload.endpoints:
-        return _without_instance(node, workload), None
+        return _without_instance(node, workload) if workload.namespace else (), None
     choices = [_admitted(node, workload, endpoint) for endpoint in workload.endpoints]
     buckets = tuple(Bucket((choices[index],), weight) for index, weight in balance.weights(len(choices)))
     cookie = p.cookie(p.Category.SERVICE, workload.id)

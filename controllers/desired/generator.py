@@ -152,8 +152,8 @@ class Generator:
             self._count_call(caller, callee, self._local.get(caller, ()), +1, dirty)
         for workload in touched.workloads:
             dirty.update((_Key("service", node, workload), None) for node in self.index.state.nodes)
-        for tenant in touched.tenants:
-            dirty.update((_Key("meter", node, tenant), None) for node in self.index.state.nodes)
+        for namespace in touched.namespaces:
+            dirty.update((_Key("meter", node, namespace), None) for node in self.index.state.nodes)
         for moved in touched.moved:
             self._mark_calls_of(moved, dirty)
 
@@ -203,7 +203,7 @@ class Generator:
         if key.kind == "policy":
             return _Fragment((), meters=self.policies.meters(key.thing))
         if key.kind == "meter":
-            return _Fragment((), meters=(punt_meter(key.thing),)) if key.thing in index.tenants else None
+            return _Fragment((), meters=(punt_meter(key.thing),)) if key.thing in index.namespace_names else None
         workload = index.workloads.get(key.thing)
         if workload is None or self._callable[key.node, key.thing] <= 0:
             return None
@@ -222,9 +222,9 @@ class Generator:
         caller, callee = (self.index.workloads.get(id_) for id_ in call)
         port = callee.port if callee else addressing.FUNCTION_PORT
         rows = [call_row(call, port)] if self._in_call_graph(*call) else []
-        if (rows or (rules and rules.allowed)) and callee is not None and callee.tenant:  # hosts are always there
+        if (rows or (rules and rules.allowed)) and callee is not None and callee.namespace:  # hosts are always there
             # A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace.
-            rows.append(hold_row(call, (caller.tenant if caller else 0) or callee.tenant, port))
+            rows.append(hold_row(call, (caller.namespace if caller else 0) or callee.namespace, port))
         if rules is not None:
             callers = [own for own in self.index.ports_of(call[0]) if own.node == node]
             rows += policy_rows(node, call, rules, callers, self._capture_ports(node, rules.captures), port)

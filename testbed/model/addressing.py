@@ -44,6 +44,8 @@ CLIENT_ID = 2
 FIRST_PROBE_ID = 10
 """Probe of node n has the id FIRST_PROBE_ID + n."""
 FIRST_FUNCTION_ID = 256
+FIRST_NAMESPACE_ID = 32_768
+"""No function and namespace have the same id; each kind is given out from where it hardly meets the other."""
 LAST_ID = 65_533
 
 MAX_NODE = 15

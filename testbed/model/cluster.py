@@ -46,18 +46,25 @@ class Deployment:
     """A namespace: a tenant's deployment of an application.
 
     `token_revision` changes with the token that callers by the gateway must present; 0 means that there is none.
+    `id` is the namespace's own, and no function's, until it is removed; 0 means that it has none yet.
     """
 
     namespace: str
     route: Route = Route.GATEWAY
     token_revision: int = 0
+    id: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {"namespace": self.namespace, "route": self.route.value, "token_revision": self.token_revision}
+        return {
+            "namespace": self.namespace,
+            "route": self.route.value,
+            "token_revision": self.token_revision,
+            "id": self.id,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Deployment:
-        return cls(data["namespace"], Route(data["route"]), data.get("token_revision", 0))
+        return cls(data["namespace"], Route(data["route"]), data.get("token_revision", 0), data.get("id", 0))
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,12 @@ class ClusterKeeper:
         """Open the database, or make it; `nodes` and `hosts` are the cluster's, whatever it was before."""
         self._database = Database(database)
         self._ledger = Ledger(self._database, nodes, kept_events)
-        self.secrets = SecretKeeper(self._ledger, self._renew)
+        self.secrets = SecretKeeper(self._ledger, self._renew, self._make_namespace)
         with self._ledger.transaction():
             self._set_hosts({host.name: host for host in hosts})
+            for deployment in self.state.deployments.values():
+                if not deployment.id:  # kept by a version that gave namespaces none
+                    self._ledger.put("deployment", replace(deployment, id=self._new_namespace_id()))
 
     @property
     def state(self) -> ClusterState:
@@ -114,9 +117,13 @@ class ClusterKeeper:
                 )
             self._database.drop(_REMOVING, namespace)
             self._database.put(_METADATA, namespace, {key: dict(value) for key, value in (metadata or {}).items()})
-            wanted = replace(present or Deployment(namespace), route=route)
-            if present != wanted:
-                self._ledger.put("deployment", wanted)
+            if not present:
+                self._make_namespace(namespace, route)
+            elif present.route is not route:
+                self._ledger.put("deployment", replace(present, route=route))
+
+    def _make_namespace(self, namespace: str, route: Route = Route.GATEWAY) -> None:
+        self._ledger.put("deployment", Deployment(namespace, route, id=self._new_namespace_id()))
 
     def metadata(self, namespace: str) -> dict[str, dict[str, str]]:
         """The labels and annotations that a namespace was given."""
@@ -150,9 +157,9 @@ class ClusterKeeper:
             if self._leaving(request.namespace):
                 raise Conflict(f"namespace {request.namespace} is still being removed; deploy again in a moment")
             if request.namespace not in self.state.deployments:
-                self._ledger.put("deployment", Deployment(request.namespace))
+                self._make_namespace(request.namespace)
             self._provide_stores(request)
-            number = self._new_id()
+            number = self._new_function_id()
             function = Function(
                 request.namespace, request.name, number, addressing.vip(number), request.image, request.min_replicas
             )
@@ -255,10 +262,17 @@ class ClusterKeeper:
             revision=function.revision,
         )
 
-    def _new_id(self) -> int:
+    def _new_function_id(self) -> int:
+        return self._new_id("next id", addressing.FIRST_FUNCTION_ID)
+
+    def _new_namespace_id(self) -> int:
+        return self._new_id("next namespace id", addressing.FIRST_NAMESPACE_ID)
+
+    def _new_id(self, counter: str, first: int) -> int:
         taken = {function.id for function in self.state.functions.values()}
-        number = scheduler.next_id(taken, self._ledger.counter("next id", addressing.FIRST_FUNCTION_ID))
-        self._ledger.count("next id", number + 1)
+        taken |= {deployment.id for deployment in self.state.deployments.values()}
+        number = scheduler.next_id(taken, self._ledger.counter(counter, first))
+        self._ledger.count(counter, number + 1)
         return number
 
     def _begin(self, function: Function, build: str, extra: Mapping[str, Any]) -> None:
@@ -277,7 +291,7 @@ class ClusterKeeper:
                     raise Conflict(f"the store {full_name} is still being removed; deploy again in a moment")
                 continue
             node = request.annotations.get(NODE_ANNOTATION, "")
-            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_id(), node), "", {})
+            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_function_id(), node), "", {})
 
     def _remove_stores_without_owner(self, namespace: str) -> None:
         present = self._functions_of(namespace)

@@ -43,7 +43,7 @@ def plan(function: Function, instances: Sequence[Instance], nodes: Sequence[int]
 
 
 def next_id(taken: Collection[int], start: int) -> int:
-    """The first free function id from `start` on, round and round, so that a vIP is not used again soon."""
+    """The first free id of a function or namespace from `start` on, round and round: none is used again soon."""
     return _next_free(taken, start, addressing.FIRST_FUNCTION_ID, "function ids; remove functions that are not in use")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from testbed.model.annotations import GATEWAY_TOKEN
-from testbed.model.cluster import Deployment, Function
+from testbed.model.cluster import Function
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.ledger import Ledger
 from testbed.platform.apiserver.validation import SecretRequest
@@ -32,11 +32,17 @@ class Conflict(PlatformError):
 
 
 class SecretKeeper:
-    """The secrets of one ledger. `renew` gives a function a new revision, within the transaction."""
+    """The secrets of one ledger.
 
-    def __init__(self, ledger: Ledger, renew: Callable[[Function], None]) -> None:
+    Within the transaction, `renew` gives a function a new revision and `make_namespace` makes one with route gateway.
+    """
+
+    def __init__(
+        self, ledger: Ledger, renew: Callable[[Function], None], make_namespace: Callable[[str], None]
+    ) -> None:
         self._ledger = ledger
         self._renew = renew
+        self._make_namespace = make_namespace
 
     def names(self, namespace: str) -> list[str]:
         """The names of a namespace's secrets, sorted."""
@@ -48,7 +54,7 @@ class SecretKeeper:
             if secret.name in self._values(secret.namespace):
                 raise Conflict(f"secret {secret.name} of namespace {secret.namespace} exists already; update it")
             if secret.namespace not in self._ledger.state.deployments:
-                self._ledger.put("deployment", Deployment(secret.namespace))
+                self._make_namespace(secret.namespace)
             self._keep(secret)
 
     def update(self, secret: SecretRequest) -> None:

@@ -12,6 +12,8 @@ from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Function, Host, Instance, Phase, Role, Route
 
 NODES = (1, 2, 3)
+D, G = addressing.FIRST_NAMESPACE_ID, addressing.FIRST_NAMESPACE_ID + 1
+"""The ids of the small cluster's namespaces."""
 HOSTS = (
     Host("gateway", Role.GATEWAY, addressing.GATEWAY_ID, 1, addressing.eip(1, 1)),
     Host("client", Role.CLIENT, addressing.CLIENT_ID, 1, addressing.eip(1, 2)),
@@ -53,7 +55,7 @@ def small() -> ClusterState:
     db, dc = function("d", "b", 257, calls=["c"]), function("d", "c", 258)
     ga, gb = function("g", "a", 259, ingress=True, calls=["b"]), function("g", "b", 260)
     return state(
-        [Deployment("d", Route.DIRECT), Deployment("g", Route.GATEWAY)],
+        [Deployment("d", Route.DIRECT, id=D), Deployment("g", Route.GATEWAY, id=G)],
         [da, db, dc, ga, gb],
         [
             instance(da, 1, 2, 11),
@@ -84,7 +86,8 @@ def clusters(draw: st.DrawFn) -> ClusterState:
     deployments, functions, instances = [], [], []
     used = dict.fromkeys(NODES, 10)
     for namespace in draw(st.sampled_from([("t",), ("t", "u")])):
-        deployments.append(Deployment(namespace, draw(st.sampled_from(Route))))
+        id_ = addressing.FIRST_NAMESPACE_ID + draw(st.integers(0, 3)) + 10 * len(deployments)
+        deployments.append(Deployment(namespace, draw(st.sampled_from(Route)), id=id_))
         count = draw(st.integers(1, 4))
         for k in range(count):
             later = [f"f{j}" for j in range(k + 1, count)]

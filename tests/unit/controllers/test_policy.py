@@ -13,7 +13,7 @@ from controllers.rows import UseMeter
 from controllers.simulator import Network, Packet, arp, retransmitted, tcp
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase, Role, Route
-from tests.unit.controllers.clusters import HOSTS, clusters, delete, put, small
+from tests.unit.controllers.clusters import HOSTS, D, G, clusters, delete, put, small
 
 
 def network(state: ClusterState) -> Network:
@@ -278,5 +278,5 @@ def test_each_namespace_has_a_meter_and_the_gateways_calls_are_metered_as_the_ca
         for action in row.actions
         if isinstance(action, UseMeter) and p.category_of(row.cookie) is p.Category.HOLD
     }
-    assert metered == {(1, 256): 256, (1, 259): 259, (1, 260): 259, (256, 257): 256, (257, 258): 256}
-    assert all(set(tables.meters) == {256, 259} for tables in generator.desired.values())
+    assert metered == {(1, 256): D, (1, 259): G, (1, 260): G, (256, 257): D, (257, 258): D}
+    assert all(set(tables.meters) == {D, G} for tables in generator.desired.values())

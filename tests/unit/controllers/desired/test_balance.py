@@ -18,7 +18,7 @@ from controllers.rows import Group
 from controllers.switch import translator
 from controllers.switch.reconcile import PutGroup
 from testbed.model.cluster import Deployment, Route
-from tests.unit.controllers.clusters import function, instance, state
+from tests.unit.controllers.clusters import D, function, instance, state
 from tests.unit.controllers.switch.dummy_ovs import Connection, add_bridge, vswitchd
 
 MOST = 16
@@ -30,7 +30,9 @@ def service_group(instances: int) -> tuple[Group, Generator]:
     caller, callee = function("d", "a", 256, calls=["b"]), function("d", "b", 257)
     endpoints = [instance(callee, n, 3, 10 + n) for n in range(instances)]
     generator = Generator()
-    generator.load(state([Deployment("d", Route.DIRECT)], [caller, callee], [instance(caller, 1, 2, 11), *endpoints]))
+    generator.load(
+        state([Deployment("d", Route.DIRECT, id=D)], [caller, callee], [instance(caller, 1, 2, 11), *endpoints])
+    )
     return generator.desired[2].groups[callee.id], generator
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from controllers import pipeline as p
 from controllers.desired.generator import Generator
 from controllers.intents import intents
 from controllers.northbound.explain import Names, actions_text, group_text, match_text, sentence
-from controllers.rows import Tables
+from controllers.rows import Tables, UseMeter
 from testbed.model.cluster import ClusterState
-from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
+from tests.unit.controllers.clusters import NODES, D, G, clusters, delete, put, small, snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,6 +43,42 @@ def test_event_by_event_gives_the_same_tables_as_from_nothing(before: ClusterSta
         assert generator.desired == generated(state).desired
         assert generator.index.intents() == intents(state)
     assert generator.desired == generated(after).desired
+
+
+@settings(max_examples=30, deadline=None)
+@given(clusters(), st.data())
+def test_the_order_in_which_objects_come_and_go_does_not_matter(state: ClusterState, data: st.DataObject) -> None:
+    """A function may come before its namespace, a namespace go before its functions or get another id."""
+    everything = objects(state)
+    renamed = [replace(one, id=one.id + 100) for one in state.deployments.values()]
+    generator, now, version = generated(ClusterState(nodes=NODES)), ClusterState(nodes=NODES), 0
+    for make, values in ((put, everything), (put, renamed), (delete, everything)):
+        for value in data.draw(st.permutations(values)):
+            version += 1
+            generator.apply(make(value, version))
+            now = now.apply(make(value, version))
+            assert generator.index.intents() == intents(now)
+            assert generator.desired == generated(now).desired
+
+
+def test_a_namespaces_meter_and_hold_rows_stay_when_its_lowest_function_goes() -> None:
+    state = small()
+    generator = generated(state)
+    generator.apply(delete(state.instances["a.d.1"], 2))
+    deltas = generator.apply(delete(state.functions["a.d"], 3))
+    left = {node: tables.rows for node, tables in generator.desired.items()}
+    touched = [rows[key] for node, rows in left.items() for key in deltas[node].rows if key in rows]
+    assert [row for row in touched if p.category_of(row.cookie) is p.Category.HOLD] == []
+    assert [delta.meters for delta in deltas.values()] == [set(), set(), set()]
+    assert all({D, G} <= tables.meters.keys() for tables in generator.desired.values())
+
+
+def test_while_a_namespace_is_not_known_no_call_of_its_functions_is_held() -> None:
+    state = small()
+    generator = generated(state)
+    generator.apply(delete(state.deployments["d"], 2))
+    rows = [row for tables in generator.desired.values() for row in tables.rows.values()]
+    assert {action.meter for row in rows for action in row.actions if isinstance(action, UseMeter)} == {G}
 
 
 @settings(max_examples=30, deadline=None)

@@ -15,7 +15,7 @@ from controllers.hold.machine import Reset
 from controllers.intents import IntentIndex, intents
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Deployment, Phase, Route
-from tests.unit.controllers.clusters import function, instance, put, state, store
+from tests.unit.controllers.clusters import D, G, function, instance, put, state, store
 from tests.unit.controllers.frames import syn
 from tests.unit.controllers.switch.crew_rig import Rig, running
 
@@ -29,7 +29,7 @@ def shop(route: Route = Route.DIRECT, phase: Phase = Phase.READY) -> ClusterStat
     data, foreign = store("s", "mariadb", 258), store("o", "mariadb", 260)
     stranger = replace(function("o", "a", 259), stores=("mariadb",))
     return state(
-        [Deployment("s", route), Deployment("o", route)],
+        [Deployment("s", route, id=D), Deployment("o", route, id=G)],
         [owner, other, data, stranger, foreign],
         [instance(owner, 1, 2, 11), instance(other, 1, 2, 12), instance(data, 1, 3, 11, phase)],
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controllers import sdn
-from controllers.policy.rules import Book, added
+from controllers.policy.book import Book, added
 from controllers.rows import Row, Tables, match
 from controllers.switch.crew import BACK_WITHIN_S, CONFIRMED_WITHIN_S, Confirmation
 from controllers.switch.debts import FLUSH_AGAIN_S

@@ -12,7 +12,8 @@ import pytest
 from testbed.model.cluster import ClusterState, Host, Phase, Role, Route
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, Conflict, NotFound
-from testbed.platform.apiserver.validation import FunctionRequest
+from testbed.platform.apiserver.database import Database
+from testbed.platform.apiserver.validation import FunctionRequest, SecretRequest
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"), Host("probe2", Role.PROBE, 12, 2, "10.202.0.1"))
 
@@ -104,6 +105,38 @@ def test_ids_addresses_and_names_of_the_gone_are_not_used_again_soon(cluster: Cl
     assert again.state.functions["one.t"].id == 257
     assert (second.id, second.eip) == ("one.t.2", "10.202.0.3")
     assert first.eip == "10.202.0.2"
+    again.close()
+
+
+def test_a_namespaces_id_is_its_own_and_stays_whatever_functions_come_and_go(
+    cluster: ClusterKeeper, tmp_path: Path
+) -> None:
+    cluster.put_namespace("t", Route.DIRECT, create=True)
+    cluster.create_function(request(replicas=0), "b1")
+    cluster.secrets.create(SecretRequest("s", "key", "dmFsdWU="))
+    before = {name: deployment.id for name, deployment in cluster.state.deployments.items()}
+    assert len({*before.values(), cluster.state.functions["one.t"].id}) == 3
+    cluster.remove_function("one.t")
+    cluster.put_namespace("t", Route.GATEWAY, create=False)
+    cluster.close()
+    again = reopened(tmp_path)
+    assert {name: deployment.id for name, deployment in again.state.deployments.items()} == before
+    again.remove_namespace("t")
+    again.put_namespace("t", Route.DIRECT, create=True)
+    assert again.state.deployments["t"].id not in before.values()
+    again.close()
+
+
+def test_namespaces_kept_without_an_id_get_one(cluster: ClusterKeeper, tmp_path: Path) -> None:
+    cluster.put_namespace("t", Route.DIRECT, create=True)
+    cluster.close()
+    database = Database(tmp_path / "db")
+    with database.transaction():
+        database.put("deployment", "t", {"namespace": "t", "route": "direct", "token_revision": 0})
+    database.close()
+    again = reopened(tmp_path)
+    assert again.state.deployments["t"].id != 0
+    assert again.state.route("t") is Route.DIRECT
     again.close()
 
 
