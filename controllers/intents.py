@@ -211,6 +211,14 @@ class IntentIndex:
         functions = (self.state.functions[name] for name in self._names.get(namespace, ()))
         return sorted(function.id for function in functions if not function.store)
 
+    def named(self, workload_id: int) -> tuple[str, str] | None:
+        """A workload's name, and the namespace of whose functions it is one; a store or host is none: ""."""
+        workload = self.workloads.get(workload_id)
+        if workload is None:
+            return None
+        function = self.state.functions.get(workload.name)
+        return workload.name, function.namespace if function and not function.store else ""
+
     def ports_of(self, workload_id: int) -> list[Port]:
         """All ports of a workload, of instances in every phase."""
         return list(self._ports_of.get(workload_id, {}).values())

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from controllers.desired.base import base_rows, port_rows, trunk_rows
+from controllers.desired.callgraph import CallGraph
 from controllers.desired.calls import call_row, hold_row, policy_rows, punt_meter, service
 from controllers.intents import Call, IntentIndex, Port, Touched, Workload
-from controllers.policy.book import Book, PolicyIndex, Rules
+from controllers.policy.book import Book, PolicyIndex, Rules, Verdict
 from controllers.policy.rules import OWN_PROBE
 from controllers.rows import Group, Meter, Row, RowKey, Tables
 from testbed.model import addressing
@@ -75,9 +76,9 @@ class Generator:
         self.desired: dict[int, Tables] = {}
         self._fragments: dict[_Key, _Fragment] = {}
         self._local: dict[int, Counter[int]] = {}  # workload -> node -> its ports there
-        self._callees: dict[int, set[int]] = {}
+        self._graph = CallGraph()
         self._callable: Counter[tuple[int, int]] = Counter()  # (node, callee) -> callers there
-        self.policies = PolicyIndex()
+        self.policies = PolicyIndex(self.index, self._graph)
         self.withheld: set[str] = set()
         """eIPs that no group may choose, because their own switch does not deliver to them yet."""
 
@@ -96,8 +97,10 @@ class Generator:
                 _Key("policy", n, q.number): None for n in self.index.state.nodes for q in self.policies.book.values()
             }
         self._mark(touched, dirty)
-        if event.get("kind") != "instance":  # policies speak of functions, however many instances they have
-            self._judge(dirty, event.get("kind") not in ("function", "deployment"))
+        if event["type"] == "SNAPSHOT" or event.get("kind") == "host":  # a host may have come that takes copies
+            for call in [call for call, rules in self.policies.rules.items() if rules.captures]:
+                self._mark_call(call, dirty)
+        self._mark_verdicts(self.policies.follow(touched.workloads, touched.added | touched.removed), dirty)
         deltas = self._rebuild_all(dirty)
         for node in set(self.desired) - set(self.index.state.nodes):
             del self.desired[node]
@@ -105,11 +108,9 @@ class Generator:
 
     def set_policies(self, policies: Book) -> dict[int, Delta]:
         """From now on these are the provider's policies."""
-        numbers = sorted(self.policies.numbers())
-        self.policies.book = dict(policies)
-        numbers = sorted({*numbers, *self.policies.numbers()})
+        numbers = sorted({policy.number for policy in {*self.policies.book.values()} ^ {*policies.values()}})
         dirty = {_Key("policy", node, number): None for node in self.index.state.nodes for number in numbers}
-        self._judge(dirty, False)
+        self._mark_verdicts(self.policies.replace(policies), dirty)
         return self._rebuild_all(dirty)
 
     def release(self, eips: Iterable[str]) -> dict[int, Delta]:
@@ -130,26 +131,22 @@ class Generator:
             self._rebuild(key, deltas.setdefault(key.node, Delta()))
         return deltas
 
-    def _judge(self, dirty: dict[_Key, None], everything: bool) -> None:
-        """Find out anew what the policies mean; mark the calls about which they now say something else."""
-        for call, step in self.policies.judge(self.index, self._in_call_graph, everything):
-            self._count_call(*call, self._local.get(call[0], ()), step, dirty)
-
-    def _in_call_graph(self, caller: int, callee: int) -> bool:
-        return callee in self._callees.get(caller, ())
+    def _mark_verdicts(self, verdicts: Iterable[Verdict], dirty: dict[_Key, None]) -> None:
+        for verdict in verdicts:
+            self._count_call(verdict.call, self._local.get(verdict.call[0], ()), verdict.step, dirty)
 
     def _mark(self, touched: Touched, dirty: dict[_Key, None]) -> None:
-        for caller, callee in touched.removed:
-            self._callees[caller].discard(callee)
-            self._count_call(caller, callee, self._local.get(caller, ()), -1, dirty)
+        for call in touched.removed:
+            self._graph.discard(call)
+            self._count_call(call, self._local.get(call[0], ()), -1, dirty)
         for before, after in touched.ports.values():
             if before is not None:
                 self._count_port(before, -1, dirty)
             if after is not None:
                 self._count_port(after, +1, dirty)
-        for caller, callee in touched.added:
-            self._callees.setdefault(caller, set()).add(callee)
-            self._count_call(caller, callee, self._local.get(caller, ()), +1, dirty)
+        for call in touched.added:
+            self._graph.add(call)
+            self._count_call(call, self._local.get(call[0], ()), +1, dirty)
         for workload in touched.workloads:
             dirty.update((_Key("service", node, workload), None) for node in self.index.state.nodes)
         for namespace in touched.namespaces:
@@ -160,13 +157,16 @@ class Generator:
     def allows(self, caller: int, callee: int) -> bool:
         """Whether the one may call the other."""
         rules = self.policies.rules.get((caller, callee), Rules())
-        return (rules.allowed or self._in_call_graph(caller, callee)) and not rules.denied
+        return (rules.allowed or (caller, callee) in self._graph) and not rules.denied
 
     def _mark_calls_of(self, workload: int, dirty: dict[_Key, None]) -> None:
-        calls = [(caller, callee) for caller, callees in self._callees.items() for callee in callees]
-        for call in (*calls, *self.policies.rules):
-            if workload in call:
-                dirty.update((_Key("call", node, call), None) for node in self._local.get(call[0], ()))
+        called = ((workload, callee) for callee in self._graph.callees(workload))
+        calling = ((caller, workload) for caller in self._graph.callers(workload))
+        for call in (*called, *calling, *self.policies.of(workload)):
+            self._mark_call(call, dirty)
+
+    def _mark_call(self, call: Call, dirty: dict[_Key, None]) -> None:
+        dirty.update((_Key("call", node, call), None) for node in self._local.get(call[0], ()))
 
     def _count_port(self, port: Port, step: int, dirty: dict[_Key, None]) -> None:
         dirty[_Key("port", port.node, port.eip)] = None
@@ -175,18 +175,19 @@ class Generator:
         nodes[port.node] += step
         if not nodes[port.node]:
             del nodes[port.node]
-        if was_here != (port.node in nodes):
-            for callee in self._callees.get(port.workload, ()):
-                self._count_call(port.workload, callee, (port.node,), step, dirty)
+        comes_or_goes = was_here != (port.node in nodes)
+        if comes_or_goes:
+            for callee in self._graph.callees(port.workload):
+                self._count_call((port.workload, callee), (port.node,), step, dirty)
         for call, rules in self.policies.of_caller(port.workload):
-            comes_or_goes = was_here != (port.node in nodes)
-            self._count_call(*call, (port.node,), step if comes_or_goes and rules.allowed else 0, dirty)
+            if comes_or_goes or rules.of_packets:
+                self._count_call(call, (port.node,), step if comes_or_goes and rules.allowed else 0, dirty)
 
-    def _count_call(self, caller: int, callee: int, nodes: Any, step: int, dirty: dict[_Key, None]) -> None:
+    def _count_call(self, call: Call, nodes: Iterable[int], step: int, dirty: dict[_Key, None]) -> None:
         for node in nodes:
-            dirty[_Key("call", node, (caller, callee))] = None
-            self._callable[node, callee] += step
-            dirty[_Key("service", node, callee)] = None
+            dirty[_Key("call", node, call)] = None
+            self._callable[node, call[1]] += step
+            dirty[_Key("service", node, call[1])] = None
 
     def _build(self, key: _Key) -> _Fragment | None:  # noqa: PLR0911 - one return per kind
         index = self.index
@@ -221,7 +222,7 @@ class Generator:
         rules = self.policies.rules.get(call)
         caller, callee = (self.index.workloads.get(id_) for id_ in call)
         port = callee.port if callee else addressing.FUNCTION_PORT
-        rows = [call_row(call, port)] if self._in_call_graph(*call) else []
+        rows = [call_row(call, port)] if call in self._graph else []
         if (rows or (rules and rules.allowed)) and callee is not None and callee.namespace:  # hosts are always there
             # A host's call is metered as its callee's: what the gateway asks for, it asks for that namespace.
             rows.append(hold_row(call, (caller.namespace if caller else 0) or callee.namespace, port))

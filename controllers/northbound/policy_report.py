@@ -36,7 +36,7 @@ def report(
     """
     found = []
     for policy in policies:
-        calls = judged.calls.get(policy.name, ())
+        calls = judged.calls_of(policy.name)
         shown = [{"caller": names.workload(a), "callee": names.workload(b)} for a, b in calls]
         counted = _limited(policy, readings) if policy.kind is Kind.RATE_LIMIT else _hits(policy, calls, readings)
         found.append({**policy.to_json(), "state": _state(policy, calls, index, confirm), "calls": shown, **counted})

@@ -1,14 +1,15 @@
 """Several policies together: which calls they mean now, and what they say of each.
 
-`judge` finds the calls in the cluster as it is, so that a policy waits for functions that are not there yet and
-leaves with those that go. A deny wins over an allow, an allow over the call graph. Limits and mirrors never admit
-anything: they only touch calls that are admitted. Pure: desired/calls.py makes rows of it, file.py keeps the book.
+A policy waits for functions that are not there yet and leaves with those that go. A deny wins over an allow, an
+allow over the call graph. Limits and mirrors never admit anything: they only touch calls that are admitted.
+`PolicyIndex` is kept current: a change costs the calls that it touches, however many policies and functions there
+are. Pure: desired/calls.py makes rows of what it says, file.py keeps the book.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controllers.intents import Call
@@ -16,13 +17,12 @@ from controllers.pipeline import Category
 from controllers.policy.rules import EVERY, LAST_NUMBER, Kind, Policy, PolicyError, parse
 from controllers.rows import Meter, MeterUnit
 
+Book = Mapping[str, Policy]
+"""All policies, by name, in the order in which they came."""
+
 
 class NameTaken(PolicyError):
     """There is a policy of this name."""
-
-
-Book = Mapping[str, Policy]
-"""All policies, by name, in the order in which they came."""
 
 
 def added(book: Book, body: Any) -> Policy:
@@ -39,7 +39,10 @@ def added(book: Book, body: Any) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the policies say about one call, together. Meters by id; captures are `mirror_to` values."""
+    """What the policies say about one call, together. Meters by id; captures are `mirror_to` values.
+
+    `allowed`: a policy admits the call, and the call graph does not.
+    """
 
     allowed: bool = False
     denied: bool = False
@@ -47,13 +50,39 @@ class Rules:
     packet_meter: int | None = None
     captures: tuple[str, ...] = ()
 
+    @property
+    def of_packets(self) -> bool:
+        """Whether they need a row for each of the caller's ports."""
+        return self.packet_meter is not None or bool(self.captures)
 
-@dataclass(frozen=True)
-class Judgement:
-    """Rules by call, and the calls that each policy, by name, has a part in."""
 
-    rules: Mapping[Call, Rules] = field(default_factory=dict)
-    calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+def combined(policies: Iterable[Policy], in_call_graph: bool) -> tuple[Rules | None, tuple[Policy, ...]]:
+    """What all policies that mean one call say of it, and those of them that have a part in it.
+
+    A limit or mirror has none in a call that is denied, nor has any but an allow in one that nobody admits.
+    """
+    of_kind: dict[Kind, list[Policy]] = {kind: [] for kind in Kind}
+    for policy in policies:
+        of_kind[policy.kind].append(policy)
+    allows = [] if in_call_graph else of_kind[Kind.ALLOW]
+    if not (allows or in_call_graph):
+        return None, ()
+    if of_kind[Kind.DENY]:
+        return Rules(allowed=bool(allows), denied=True), (*allows, *of_kind[Kind.DENY])
+    limits, mirrors = of_kind[Kind.RATE_LIMIT], of_kind[Kind.MIRROR]
+    parts = (*allows, *limits, *mirrors)
+    if not parts:
+        return None, ()
+    meters = [meter for policy in limits for meter in policy.meters()]
+    connections, packets = (_lowest(meters, unit) for unit in (MeterUnit.PACKETS, MeterUnit.KBIT))
+    captures = tuple(sorted({policy.mirror_to for policy in mirrors}))
+    return Rules(bool(allows), False, connections, packets, captures), parts
+
+
+def _lowest(meters: Iterable[Meter], unit: MeterUnit) -> int | None:
+    """Of several limits of one unit the lowest holds; of equal ones the oldest."""
+    of_unit = [meter for meter in meters if meter.unit is unit]
+    return min(of_unit, key=lambda meter: meter.rate).id if of_unit else None
 
 
 class Names(Protocol):
@@ -61,110 +90,200 @@ class Names(Protocol):
 
     def id_of(self, name: str) -> int | None: ...
 
-    def functions_of(self, namespace: str) -> list[int]: ...
+    def functions_of(self, namespace: str) -> Iterable[int]: ...
+
+    def named(self, workload_id: int) -> tuple[str, str] | None:
+        """Its full name, and the namespace of whose functions it is one or ""; None where there is no such workload."""
+        ...
 
 
-def judge(book: Book, names: Names, in_call_graph: Callable[[int, int], bool]) -> Judgement:
-    """What the policies say in the cluster as it is. Cost: that of the pairs of functions that they name."""
-    if not book:
-        return Judgement()
-    calls: dict[str, tuple[Call, ...]] = {}
-    of_kind = {kind: [policy for policy in book.values() if policy.kind is kind] for kind in Kind}
-    allowed: set[Call] = set()
-    for policy in of_kind[Kind.ALLOW]:
-        calls[policy.name] = tuple(call for call in _pairs(policy, names) if not in_call_graph(*call))
-        allowed.update(calls[policy.name])
-    found: dict[Call, dict[str, Any]] = {call: {"allowed": True} for call in allowed}
-    for kind in (Kind.DENY, Kind.RATE_LIMIT, Kind.MIRROR):
-        for policy in of_kind[kind]:
-            admitted = (call for call in _pairs(policy, names) if call in allowed or in_call_graph(*call))
-            live = tuple(call for call in admitted if kind is Kind.DENY or not found.get(call, {}).get("denied"))
-            calls[policy.name] = live
-            for call in live:
-                _add(found.setdefault(call, {}), policy, book)
-    return Judgement({call: Rules(**rule) for call, rule in found.items()}, calls)
+class Graph(Protocol):
+    """The call graph as it is now: ids by id."""
+
+    def callees(self, caller: int) -> Iterable[int]: ...
+
+    def callers(self, callee: int) -> Iterable[int]: ...
+
+    def __contains__(self, call: Call) -> bool: ...
 
 
-def _pairs(policy: Policy, names: Names) -> Iterator[Call]:
-    targets = _members(policy.target, names)
-    return ((a, b) for a in _members(policy.source, names) for b in targets if a != b)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A call about which the policies now say something else than before.
 
+    `step`: +1 where only a policy now allows it, -1 where one did so no longer, else 0.
+    """
 
-def _members(name: str, names: Names) -> list[int]:
-    if name.startswith(EVERY):
-        return names.functions_of(name.removeprefix(f"{EVERY}."))
-    found = names.id_of(name)
-    return [] if found is None else [found]
-
-
-def _add(rule: dict[str, Any], policy: Policy, book: Book) -> None:
-    """Let one more policy speak of a call. Of several limits of one unit the lowest holds."""
-    if policy.kind is Kind.DENY:
-        rule["denied"] = True
-    elif policy.kind is Kind.MIRROR:
-        rule["captures"] = tuple(sorted({*rule.get("captures", ()), policy.mirror_to}))
-    for meter in policy.meters():
-        which = "connection_meter" if meter.unit is MeterUnit.PACKETS else "packet_meter"
-        rates = {m.id: m.rate for other in book.values() for m in other.meters()}
-        if which not in rule or meter.rate < rates[rule[which]]:
-            rule[which] = meter.id
+    call: Call
+    step: int
 
 
 class PolicyIndex:
-    """The policies and what they say in the cluster as it last was."""
+    """The policies and what they say in the cluster as it last was. Asks `names` and `graph` for what it touches."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names, graph: Graph) -> None:
+        self._names, self._graph = names, graph
         self.book: Book = {}
-        self._judgement = Judgement()
-        self._by_caller: dict[int, list[Call]] = {}
+        self.rules: dict[Call, Rules] = {}
+        self.judged = 0
+        """How many calls were judged so far: what a change cost."""
+        self._meant: dict[tuple[str, str], dict[str, Policy]] = {}  # policies by their two ends
+        self._allows: dict[str, dict[str, Policy]] = {}  # those that allow, by either end
+        self._parts: dict[Call, tuple[Policy, ...]] = {}
+        self._calls: dict[str, dict[Call, None]] = {}  # by policy
+        self._rules_of: dict[int, dict[Call, None]] = {}  # calls with rules, by caller and by callee
+        self._known: dict[int, tuple[str, str]] = {}  # how each workload was named when last judged
+        self._order: dict[str, int] = {}  # which policy came first
+        self._numbered: dict[int, Policy] = {}
 
-    @property
-    def rules(self) -> Mapping[Call, Rules]:
-        return self._judgement.rules
+    # What changes
 
-    @property
-    def calls(self) -> Mapping[str, tuple[Call, ...]]:
-        """The calls that each policy has a part in."""
-        return self._judgement.calls
+    def replace(self, book: Book) -> list[Verdict]:
+        """From now on these are the policies."""
+        gone = [policy for name, policy in self.book.items() if book.get(name) != policy]
+        new = [policy for name, policy in book.items() if self.book.get(name) != policy]
+        self.book = dict(book)
+        self._order = {name: place for place, name in enumerate(book)}
+        self._numbered = {policy.number: policy for policy in book.values()}
+        touched: dict[Call, None] = {}
+        for policy in gone:
+            touched |= self._calls.get(policy.name, {})
+            self._file(policy, present=False)
+        for policy in new:
+            self._file(policy, present=True)
+        for policy in new:
+            touched |= dict.fromkeys(self._candidates(policy))
+        return self._judge(touched)
+
+    def follow(self, workloads: Iterable[int], calls: Iterable[Call]) -> list[Verdict]:
+        """These workloads may have come or gone, and these calls of the call graph."""
+        touched = dict.fromkeys(calls)
+        for workload in workloads:
+            before, after = self._known.get(workload), self._names.named(workload)
+            if before == after:
+                continue
+            touched |= self._rules_of.get(workload, {})
+            if after is None:
+                del self._known[workload]
+            else:
+                self._known[workload] = after
+                touched |= dict.fromkeys(self._allowed_of(workload))
+        return self._judge(touched) if self.book or self.rules else []
+
+    def _file(self, policy: Policy, *, present: bool) -> None:
+        shelves = [self._meant.setdefault((policy.source, policy.target), {})]
+        if policy.kind is Kind.ALLOW:
+            shelves += [self._allows.setdefault(end, {}) for end in (policy.source, policy.target)]
+        for shelf in shelves:
+            if present:
+                shelf[policy.name] = policy
+            else:
+                shelf.pop(policy.name, None)
+
+    def _candidates(self, policy: Policy) -> Iterator[Call]:
+        """Every call that a policy may speak of: an allow of all it means, others of what is admitted."""
+        callers, callees = self._members(policy.source), self._members(policy.target)
+        if policy.kind is Kind.ALLOW:
+            yield from ((a, b) for a in callers for b in callees if a != b)
+        elif len(callers) <= len(callees):
+            wanted = set(callees)
+            for a in callers:
+                yield from ((a, b) for b in self._graph.callees(a) if b in wanted)
+                yield from (call for call in self._rules_of.get(a, ()) if call[0] == a and call[1] in wanted)
+        else:
+            wanted = set(callers)
+            for b in callees:
+                yield from ((a, b) for a in self._graph.callers(b) if a in wanted)
+                yield from (call for call in self._rules_of.get(b, ()) if call[1] == b and call[0] in wanted)
+
+    def _allowed_of(self, workload: int) -> Iterator[Call]:
+        """The calls from and to it that allows speak of."""
+        for end in self._ends(workload):
+            for policy in self._allows.get(end, {}).values():
+                if policy.source == end:
+                    yield from ((workload, b) for b in self._members(policy.target) if b != workload)
+                if policy.target == end:
+                    yield from ((a, workload) for a in self._members(policy.source) if a != workload)
+
+    def _members(self, end: str) -> list[int]:
+        if end.startswith(EVERY):
+            return list(self._names.functions_of(end.removeprefix(f"{EVERY}.")))
+        found = self._names.id_of(end)
+        return [] if found is None else [found]
+
+    def _ends(self, workload: int) -> Iterator[str]:
+        """What policies may call it."""
+        named = self._names.named(workload)
+        if named is not None:
+            name, namespace = named
+            yield name
+            if namespace:
+                yield f"{EVERY}.{namespace}"
+
+    def _judge(self, calls: Iterable[Call]) -> list[Verdict]:
+        """Judge these calls anew; those of which something else is said, in a fixed order."""
+        found = []
+        for call in sorted(calls):
+            self.judged += 1
+            before = self.rules.get(call)
+            after, parts = combined(self._speaking_of(call), call in self._graph)
+            self._set(call, after, parts)
+            if before != after:
+                step = (after is not None and after.allowed) - (before is not None and before.allowed)
+                found.append(Verdict(call, step))
+        return found
+
+    def _speaking_of(self, call: Call) -> list[Policy]:
+        caller, callee = call
+        if caller == callee:
+            return []
+        pairs = [(a, b) for a in self._ends(caller) for b in self._ends(callee)]
+        return sorted(
+            (policy for pair in pairs for policy in self._meant.get(pair, {}).values()),
+            key=lambda policy: self._order[policy.name],
+        )
+
+    def _set(self, call: Call, rules: Rules | None, parts: tuple[Policy, ...]) -> None:
+        for policy in self._parts.pop(call, ()):
+            self._calls[policy.name].pop(call, None)
+        for policy in parts:
+            self._calls.setdefault(policy.name, {})[call] = None
+        if parts:
+            self._parts[call] = parts
+        if rules is None:
+            self.rules.pop(call, None)
+        else:
+            self.rules[call] = rules
+        for workload in call:
+            of_workload = self._rules_of.setdefault(workload, {})
+            if rules is None:
+                of_workload.pop(call, None)
+            else:
+                of_workload[call] = None
+
+    # What is asked
+
+    def calls_of(self, name: str) -> tuple[Call, ...]:
+        """The calls that a policy has a part in."""
+        return tuple(sorted(self._calls.get(name, ())))
+
+    def of_caller(self, caller: int) -> list[tuple[Call, Rules]]:
+        return [(call, self.rules[call]) for call in self._rules_of.get(caller, ()) if call[0] == caller]
+
+    def of(self, workload: int) -> list[Call]:
+        """The calls from and to a workload of which the policies say something."""
+        return list(self._rules_of.get(workload, ()))
 
     def behind(self) -> dict[tuple[Category, Call], str]:
         """The names of the policies that each of their rows comes from, by category and call."""
         found: dict[tuple[Category, Call], list[str]] = {}
-        for name, calls in self.calls.items():
-            for category in self.book[name].categories():
-                for call in calls:
-                    found.setdefault((category, call), []).append(name)
+        for call, parts in self._parts.items():
+            for policy in parts:
+                for category in policy.categories():
+                    found.setdefault((category, call), []).append(policy.name)
         return {key: ", ".join(names) for key, names in found.items()}
-
-    def numbers(self) -> set[int]:
-        return {policy.number for policy in self.book.values()}
 
     def meters(self, number: int) -> tuple[Meter, ...]:
         """The meters of the policy of this number; every node has them."""
-        return tuple(meter for policy in self.book.values() if policy.number == number for meter in policy.meters())
-
-    def of_caller(self, caller: int) -> list[tuple[Call, Rules]]:
-        return [(call, self.rules[call]) for call in self._by_caller.get(caller, ())]
-
-    def judge(
-        self, names: Names, in_call_graph: Callable[[int, int], bool], everything: bool
-    ) -> list[tuple[Call, int]]:
-        """Judge anew: the calls about which the policies now say something else, or all that they speak of.
-
-        With each comes +1 where only a policy now allows it, -1 where one did so no longer, else 0.
-        """
-        before = self.rules
-        if not self.book and not before:
-            return []
-        self._judgement = judge(self.book, names, in_call_graph)
-        after = self.rules
-        self._by_caller = {}
-        for call in after:
-            self._by_caller.setdefault(call[0], []).append(call)
-        both = (*before, *(call for call in after if call not in before))
-        changed = (call for call in both if everything or before.get(call) != after.get(call))
-        return [(call, _allows(after.get(call)) - _allows(before.get(call))) for call in changed]
-
-
-def _allows(rules: Rules | None) -> bool:
-    return rules is not None and rules.allowed
+        policy = self._numbered.get(number)
+        return tuple(policy.meters()) if policy else ()
