@@ -1,20 +1,23 @@
-"""A cluster of switches as values: evaluates packets against rows, with groups, registers and conntrack.
+"""A cluster of switches as values: what becomes of a packet, by the rows that the nodes should hold or do hold.
 
-Evaluates the generator's neutral rows, ports by name, so a packet needs no switch and no root. It
-models what the pipeline relies on, no more: longest priority first, select groups, ct with NAT and
-commit, recirculation, trunks. A SYN that was committed but not answered stays "new", as in OVS.
+Evaluates neutral rows with ports by name, such as the generator's, so that a question about a packet needs no switch
+and no root. It models what the pipeline relies on: the highest priority first, registers, select groups, ct with
+NAT and commit, trunks, packets punted and copied. It does not model time: meters pass everything, nothing expires,
+and a row's change is there at once. A SYN that was committed but not answered stays "new", as in OVS. Tables that no
+switch could mean are a `SimulationError`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
 from controllers import pipeline as p
 from controllers.rows import (
+    Action,
     Ct,
     DecTtl,
     Goto,
@@ -30,12 +33,21 @@ from controllers.rows import (
     Tables,
     ToGroup,
     UseMeter,
+    Value,
 )
 from testbed.model import addressing
+from testbed.model.errors import TestbedError
 
-Tuple = tuple[str, int, str, int]
+Addresses = tuple[str, int, str, int]
+"""A TCP connection as one of its packets shows it: source IP and port, destination IP and port."""
 SYN, SYN_ACK = 0x02, 0x12
-_METADATA = {"in_port", "ct_state", "ct_mark", "ct_nw_src", "ct_nw_dst"}
+MOST_HOPS = 8
+_OF_THE_SWITCH = {"in_port", "ct_state", "ct_mark", "ct_nw_src", "ct_nw_dst"}
+"""Fields that a packet does not carry from one switch to the next."""
+
+
+class SimulationError(TestbedError):
+    """The tables leave open, or do for ever, what becomes of a packet; or they say what the simulator does not know."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +91,20 @@ def arp(node: int, source: str, target: str, **fields: Any) -> Packet:
 
 @dataclass
 class Connection:
-    origin: Tuple
-    reply: Tuple
+    """A connection that was committed. `origin`: as it was begun; `reply`: as answers come, after NAT."""
+
+    origin: Addresses
+    reply: Addresses
     mark: int
     answered: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a packet ended: at a port of a node, or at the row that dropped it."""
+    """Where a packet ended: at a port of a node, at the row that dropped it, or at the one that punted it.
+
+    All three are None where no row took it.
+    """
 
     node: int
     port: str | None
@@ -107,36 +124,42 @@ class Outcome:
 
 @dataclass
 class Switch:
+    """One node's tables, and its connections by zone and the addresses of either direction."""
+
     tables: Tables
-    connections: dict[tuple[int, Tuple], Connection] = field(default_factory=dict)  # by zone and either tuple
+    connections: dict[tuple[int, Addresses], Connection] = field(default_factory=dict)
 
 
 @dataclass
 class Network:
-    """Switches by node. `choose` picks a bucket; `hits` counts rows by (node, cookie); `copies` went to other ports."""
+    """Switches by node, their tables not copied: a change of theirs is one of the network.
+
+    `choose` picks a bucket's index; `hits` counts rows by (node, cookie); `copies` went to other ports.
+    """
 
     switches: dict[int, Switch]
     choose: Callable[[Group], int] = lambda _: 0
     hits: Counter[tuple[int, int]] = field(default_factory=Counter)
-    copies: list[tuple[int, Any, dict[str, Any]]] = field(default_factory=list)  # node, port, fields
+    copies: list[tuple[int, str | int, dict[str, Any]]] = field(default_factory=list)  # node, port, fields
 
     @classmethod
     def of(cls, desired: Mapping[int, Tables]) -> Network:
         return cls({node: Switch(tables) for node, tables in desired.items()})
 
     def send(self, packet: Packet) -> Outcome:
-        """Follow a packet until it is delivered or dropped."""
-        for _ in range(8):
+        """Follow a packet until it is delivered, dropped or punted."""
+        for _ in range(MOST_HOPS):
             outcome = _Walk(self, packet).run()
             if outcome.port is None or not outcome.port.startswith("t"):
                 return outcome
             peer = next(n for n in self.switches if addressing.trunk_name(outcome.node, n) == outcome.port)
             packet = Packet(peer, addressing.trunk_name(peer, outcome.node), outcome.fields)
-        raise AssertionError(f"{packet} goes round in circles")
+        raise SimulationError(f"after {MOST_HOPS} nodes {packet} is still on its way: it goes round in circles")
 
     def release(self, held: Outcome, packet: Packet, table: int) -> Outcome:
         """What the controller does with a packet that a switch has handed to it."""
-        assert held.held_by is not None
+        if held.held_by is None:
+            raise SimulationError(f"{packet} was not handed to the controller, so it cannot be released")
         registers = {p.REG_SOURCE.name: int(p.Source.LOCAL), p.REG_WORKLOAD.name: held.fields[p.REG_WORKLOAD.name]}
         return self.send(replace(packet, table=table, registers=registers))
 
@@ -170,20 +193,22 @@ class _Walk:
         if row is not None and Punt() in row.actions:
             return Outcome(self.node, None, self.fields, None, row)
         dropped_by = row if row is not None and not row.actions else None
-        plain = {k: v for k, v in self.fields.items() if k not in _METADATA and k[:3] != "reg"}
+        registers = {register.name for register in p.REGISTERS}
+        plain = {name: value for name, value in self.fields.items() if name not in _OF_THE_SWITCH | registers}
         return Outcome(self.node, self.output, plain, dropped_by)
 
     def _lookup(self, table: int) -> Row | None:
         rows = [row for row in self.switch.tables.rows.values() if row.table == table and self._matches(row)]
         rows.sort(key=lambda row: -row.priority)
-        if len(rows) > 1:
-            assert rows[0].priority > rows[1].priority, f"two rows of one priority take the packet: {rows[:2]}"
+        if len(rows) > 1 and rows[0].priority == rows[1].priority:
+            raise SimulationError(f"two rows of one priority take the packet on node{self.node}: {rows[0]}, {rows[1]}")
         return rows[0] if rows else None
 
     def _matches(self, row: Row) -> bool:
         return all(name in self.fields and _agrees(self.fields[name], value) for name, value in row.match)
 
-    def _act(self, actions: Any) -> int | None:
+    def _act(self, actions: Iterable[Action]) -> int | None:
+        """Carry the actions out; the table that the packet goes on in."""
         following: int | None = None
         for action in actions:
             match action:
@@ -209,11 +234,11 @@ class _Walk:
                 case DecTtl() | UseMeter() | Punt():
                     pass
                 case _:
-                    raise AssertionError(f"{action} is unknown to the simulator")
+                    raise SimulationError(f"{action} is unknown to the simulator")
         return following
 
     def _track(self, ct: Ct) -> int:
-        key = (ct.zone, self._tuple())
+        key = (ct.zone, self._addresses())
         connection = self.switch.connections.get(key)
         if ct.commit and connection is None:
             source, sport, destination, dport = key[1]
@@ -231,7 +256,7 @@ class _Walk:
         self.fields["ct_nw_src"], _, self.fields["ct_nw_dst"], _ = origin
         return ct.table
 
-    def _known(self, connection: Connection, packet: Tuple, ct: Ct) -> int:
+    def _known(self, connection: Connection, packet: Addresses, ct: Ct) -> int:
         if packet == connection.reply and packet != connection.origin:
             connection.answered = True
             if ct.nat is not None:
@@ -241,19 +266,14 @@ class _Walk:
             self.fields["ipv4_dst"], self.fields["tcp_dst"] = connection.reply[:2]
         return p.CtState.TRACKED | (p.CtState.ESTABLISHED if connection.answered else p.CtState.NEW)
 
-    def _tuple(self) -> Tuple:
+    def _addresses(self) -> Addresses:
         f = self.fields
         return f["ipv4_src"], f["tcp_src"], f["ipv4_dst"], f["tcp_dst"]
 
 
-def _agrees(have: Any, want: Any) -> bool:
+def _agrees(have: Any, want: Value) -> bool:
     if not isinstance(want, tuple):
         return bool(have == want)
     value, mask = (int(IPv4Address(part)) if isinstance(part, str) else part for part in want)
     number = int(IPv4Address(have)) if isinstance(have, str) else have
     return bool(number & mask == value)
-
-
-def retransmitted(packet: Packet) -> Packet:
-    """The same packet again, as a host sends it that heard nothing."""
-    return replace(packet)

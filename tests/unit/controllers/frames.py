@@ -1,10 +1,12 @@
-"""Ethernet frames for the controller's tests, made independently of what reads them."""
+"""Frames and packets for the controller's tests, made independently of what reads them."""
 
 from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import replace
 
+from controllers.simulator import Packet
 from testbed.model import addressing
 
 
@@ -23,3 +25,8 @@ def frame(
     body = tcp + b"\x01" * options + payload
     addresses = socket.inet_aton(source) + socket.inet_aton(vip)
     return macs + b"\x08\x00" + struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, 6, 0) + addresses + body
+
+
+def retransmitted(packet: Packet) -> Packet:
+    """The same packet again, as a host sends it that heard nothing."""
+    return replace(packet)

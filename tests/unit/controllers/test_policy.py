@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from controllers import pipeline as p
 from controllers.desired.generator import Generator
 from controllers.rows import UseMeter
-from controllers.simulator import Network, Packet, arp, retransmitted, tcp
+from controllers.simulator import Network, Packet, arp, tcp
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Phase, Role, Route
 from tests.unit.controllers.clusters import HOSTS, D, G, clusters, delete, put, small
+from tests.unit.controllers.frames import retransmitted
 
 
 def network(state: ClusterState) -> Network:
