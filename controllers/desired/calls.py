@@ -10,7 +10,6 @@ both directions of a connection pass once, told by the addresses that the caller
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
 
 from controllers import pipeline as p
 from controllers.desired import balance
@@ -117,9 +116,7 @@ def policy_rows(
 def _packets_of(caller_eip: str, vip: str) -> Match:
     """Both directions of the connections that a caller began to a vIP, whatever NAT has made of them."""
     valid = (int(p.CtState.TRACKED), int(p.CtState.TRACKED | p.CtState.INVALID))
-    return match(
-        eth_type=ETH_IPV4, ct_state=valid, ct_nw_src=str(IPv4Address(caller_eip)), ct_nw_dst=str(IPv4Address(vip))
-    )
+    return match(eth_type=ETH_IPV4, ct_state=valid, ct_nw_src=caller_eip, ct_nw_dst=vip)
 
 
 def punt_meter(namespace: int) -> Meter:

@@ -58,7 +58,7 @@ class Delta:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Everything a snapshot makes is kept; collecting meanwhile walks over all of it again and again."""
+    """What a snapshot or a policy makes is kept; collecting meanwhile walks over all of it again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -110,8 +110,9 @@ class Generator:
         """From now on these are the provider's policies."""
         numbers = sorted({policy.number for policy in {*self.policies.book.values()} ^ {*policies.values()}})
         dirty = {_Key("policy", node, number): None for node in self.index.state.nodes for number in numbers}
-        self._mark_verdicts(self.policies.replace(policies), dirty)
-        return self._rebuild_all(dirty)
+        with _collector_paused():
+            self._mark_verdicts(self.policies.replace(policies), dirty)
+            return self._rebuild_all(dirty)
 
     def release(self, eips: Iterable[str]) -> dict[int, Delta]:
         """These are withheld no longer."""
