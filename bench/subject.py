@@ -55,7 +55,7 @@ class Context:
 SUBJECTS: Mapping[str, Subject] = {
     subject.name: subject
     for subject in (
-        Subject("generator", "bench.subjects.generator", "the flow generator as the cluster grows", (45, 2)),
+        Subject("generator", "bench.subjects.generator", "the flow generator as the cluster grows", (110, 17)),
         Subject("start", "bench.subjects.start", "until a lab is ready", (30, 6)),
         Subject("sandboxes", "bench.subjects.sandboxes", "one more sandbox in a running lab", (45, 6)),
         Subject("changes", "bench.subjects.changes", "from an event to every switch's barrier", (35, 8)),

@@ -238,24 +238,26 @@ class Generator:
         wanted = [h for h in hosts if h.name in captures or (h.role is Role.PROBE and OWN_PROBE in captures)]
         return sorted(addressing.port_name(host.eip) for host in wanted)
 
-    def _rebuild(self, key: _Key, delta: Delta) -> None:
-        before, after = self._fragments.get(key), self._build(key)
+    def _rebuild(self, name: _Key, delta: Delta) -> None:
+        before, after = self._fragments.get(name), self._build(name)
         after = None if after == _NOTHING else after
         if before == after:
             return
         if after is None:
-            del self._fragments[key]
+            del self._fragments[name]
         else:
-            self._fragments[key] = after
-        tables = self.desired.setdefault(key.node, Tables())
+            self._fragments[name] = after
+        tables = self.desired.setdefault(name.node, Tables())
         for row in before.rows if before else ():
+            key = row.key
             # Another fragment may have taken the key meanwhile; then it is not ours to remove.
-            if tables.rows.get(row.key) is row:
-                del tables.rows[row.key]
-            delta.rows.add(row.key)
+            if tables.rows.get(key) is row:
+                del tables.rows[key]
+            delta.rows.add(key)
         for row in after.rows if after else ():
-            tables.rows[row.key] = row
-            delta.rows.add(row.key)
+            key = row.key
+            tables.rows[key] = row
+            delta.rows.add(key)
         if before and before.group:
             tables.groups.pop(before.group.id, None)
             delta.groups.add(before.group.id)
