@@ -7,6 +7,7 @@ Open the subject first, and what it uses here then.
     proxies    these, HAProxy and the gateway as processes of this machine
     labs       a lab of the subject's own, a chain in it, its processes
     profiling  programs of a lab under cProfile
+    clusters   cluster states of any size, and changes of them, where no lab is needed
     openflow   a bare client of a lab's switches: what a change costs without a controller
     flooder    a flood of first packets
 """

@@ -4,7 +4,7 @@ Without a lab, as programs on this machine:
 
     gateway     added latency and CPU per request, beside HAProxy
     streams     what the gateway holds of uploads and idle connections
-    generator   how the flow generator grows
+    generator   how the flow generator grows with the cluster, a namespace, policies for everything
 
 In a lab:
 
