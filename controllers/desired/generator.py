@@ -160,6 +160,15 @@ class Generator:
         rules = self.policies.rules.get((caller, callee), Rules())
         return (rules.allowed or (caller, callee) in self._graph) and not rules.denied
 
+    def callees(self, caller: int) -> Iterator[int]:
+        """Whom it may call."""
+        for callee in self._graph.callees(caller):
+            if self.allows(caller, callee):
+                yield callee
+        for (_, callee), rules in self.policies.of_caller(caller):
+            if rules.allowed and not rules.denied:
+                yield callee
+
     def _mark_calls_of(self, workload: int, dirty: dict[_Key, None]) -> None:
         called = ((workload, callee) for callee in self._graph.callees(workload))
         calling = ((caller, workload) for caller in self._graph.callers(workload))

@@ -15,7 +15,7 @@ from controllers.desired.generator import Delta, Generator
 from controllers.intents import Endpoint
 from controllers.policy.book import Book
 from controllers.rows import PortMap, Tables
-from controllers.switch.flushing import Flush, flushes, is_due
+from controllers.switch.flushing import Flush, flushes, is_due, together
 from controllers.switch.latency import Change as Timed
 from controllers.switch.latency import Latencies
 from controllers.switch.reconcile import Change
@@ -117,6 +117,10 @@ class Fleet:
 
     def is_due(self, flush: Flush) -> bool:
         return is_due(flush, self.generator.index, self.generator.allows)
+
+    def together(self, flushes: Iterable[Flush]) -> tuple[Flush, ...]:
+        """These flushes, which are due, in fewer messages."""
+        return together(flushes, self.generator.index, self.generator.callees)
 
     def reaches(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint's own switch delivers to it, as far as is known."""

@@ -171,7 +171,7 @@ class Worker:
         return True
 
     def _flush(self, flushes: Sequence[Flush]) -> bool:
-        if not self._send(self.channel.encode((), flushes, self.switch.round)):
+        if not self._send(self.channel.encode((), self._fleet.together(flushes), self.switch.round)):
             self.switch.owed.not_sent(flushes)
             self._distrust()
             return False

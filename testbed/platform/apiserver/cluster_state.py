@@ -159,7 +159,7 @@ class ClusterKeeper:
             if request.namespace not in self.state.deployments:
                 self._make_namespace(request.namespace)
             self._provide_stores(request)
-            number = self._new_function_id()
+            number = self._new_id()
             function = Function(
                 request.namespace, request.name, number, addressing.vip(number), request.image, request.min_replicas
             )
@@ -262,15 +262,11 @@ class ClusterKeeper:
             revision=function.revision,
         )
 
-    def _new_function_id(self) -> int:
-        return self._new_id("next id", addressing.FIRST_FUNCTION_ID)
-
     def _new_namespace_id(self) -> int:
         return self._new_id("next namespace id", addressing.FIRST_NAMESPACE_ID)
 
-    def _new_id(self, counter: str, first: int) -> int:
-        taken = {function.id for function in self.state.functions.values()}
-        taken |= {deployment.id for deployment in self.state.deployments.values()}
+    def _new_id(self, counter: str = "next id", first: int = addressing.FIRST_FUNCTION_ID) -> int:
+        taken = {one.id for one in self.state.functions.values()} | {one.id for one in self.state.deployments.values()}
         number = scheduler.next_id(taken, self._ledger.counter(counter, first))
         self._ledger.count(counter, number + 1)
         return number
@@ -291,7 +287,7 @@ class ClusterKeeper:
                     raise Conflict(f"the store {full_name} is still being removed; deploy again in a moment")
                 continue
             node = request.annotations.get(NODE_ANNOTATION, "")
-            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_function_id(), node), "", {})
+            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_id(), node), "", {})
 
     def _remove_stores_without_owner(self, namespace: str) -> None:
         present = self._functions_of(namespace)

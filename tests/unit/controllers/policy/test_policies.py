@@ -296,6 +296,25 @@ def test_a_new_deny_ends_the_connections_of_its_call_and_its_removal_ends_none(r
     assert len(flushes(rig)) == before
 
 
+def test_who_may_call_nobody_any_more_loses_all_connections_at_once(rig: Rig) -> None:
+    running(rig, with_two_calls())
+    set_policies(rig, {"kind": "deny", "from": "a"})
+    assert set(rig.channels[2].flushes) == {Flush(2, source=A)}
+
+
+def test_who_may_still_call_somebody_loses_the_connections_of_forbidden_calls_alone(rig: Rig) -> None:
+    running(rig, with_two_calls())
+    set_policies(rig, {"kind": "deny", "from": "a"}, {"kind": "allow", "from": "a", "to": "b.g", "operator": True})
+    assert {(flush.source, flush.destination) for flush in rig.channels[2].flushes} == {(A, VIP_B), (A, VIP_C)}
+
+
+def with_two_calls() -> ClusterState:
+    """The small cluster, where a calls b and c."""
+    state = small()
+    a = replace(state.functions["a.d"], calls=("b", "c"))
+    return replace(state, functions={**state.functions, a.full_name: a})
+
+
 def test_a_removed_allow_ends_the_connections_of_its_call(rig: Rig) -> None:
     policed(rig, ALLOW_A_A2)
     set_policies(rig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +38,10 @@ def judged(policies: list[Policy], index: IntentIndex) -> tuple[dict[Call, Rules
     rules = {}
     for call in {call for calls in parts.values() for call in calls}:
         meters = [m for p in policies if call in parts[p.name] for m in p.meters()]
-        lowest = {unit: min((m.rate, m.id) for m in meters if m.unit is unit)[1] for unit in {m.unit for m in meters}}
+        by_unit = {unit: [m for m in meters if m.unit is unit] for unit in {m.unit for m in meters}}
+        lowest = {
+            unit: min(of_unit, key=lambda m: m.rate).id for unit, of_unit in by_unit.items()
+        }  # of equals, the first
         captures = sorted({p.mirror_to for p in policies if call in parts[p.name] and p.mirror_to})
         limits = lowest.get(MeterUnit.PACKETS), lowest.get(MeterUnit.KBIT)
         rules[call] = Rules(call in allowed, call in denied, *limits, tuple(captures))
@@ -106,6 +110,16 @@ def test_whatever_comes_and_goes_the_policies_say_what_the_rules_in_words_do(
                 generator.apply(step[0](step[1], version))
             check(generator)
     assert generator.policies.rules == {}
+
+
+@pytest.mark.parametrize("kind", ["deny", "mirror"])
+def test_of_a_call_that_the_call_graph_gives_up_nothing_is_said_any_more(kind: str) -> None:
+    functions = chain(3)
+    generator = ruled(functions, [{"kind": kind, "from": "*", "to": "*"}])
+    assert (256, 257) in generator.policies.rules
+    generator.apply(put(replace(functions[0], calls=()), 2))
+    assert set(generator.policies.rules) == {(257, 258)}
+    check(generator)
 
 
 # What a change costs, in calls judged.

@@ -127,6 +127,20 @@ def test_a_namespaces_id_is_its_own_and_stays_whatever_functions_come_and_go(
     again.close()
 
 
+def test_no_function_gets_the_id_of_a_namespace(cluster: ClusterKeeper, tmp_path: Path) -> None:
+    cluster.put_namespace("t", Route.DIRECT, create=True)
+    taken = cluster.state.deployments["t"].id
+    cluster.close()
+    database = Database(tmp_path / "db")
+    with database.transaction():
+        database.put("counter", "next id", taken)  # after many functions
+    database.close()
+    again = reopened(tmp_path)
+    again.create_function(request(), "b1")
+    assert again.state.functions["one.t"].id == taken + 1
+    again.close()
+
+
 def test_namespaces_kept_without_an_id_get_one(cluster: ClusterKeeper, tmp_path: Path) -> None:
     cluster.put_namespace("t", Route.DIRECT, create=True)
     cluster.close()
