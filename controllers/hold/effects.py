@@ -51,9 +51,13 @@ class Holding:
     # Said by the event shim
 
     def punted(self, node: int, cookie: int, match: Mapping[str, Any], frame: bytes) -> None:
-        """A switch handed over a packet. Cheap, and never waits: other messages of the switch are behind it."""
+        """A switch handed over a packet. Cheap, and never waits: other messages of the switch are behind it.
+
+        Before the first snapshot it is dropped: nobody knows yet whether there is such a function, and the SYN comes
+        again.
+        """
         punt = read(node, cookie, match, frame)
-        if punt is not None and node in self._fleet.connected:
+        if punt is not None and node in self._fleet.connected and self._fleet.has_snapshot:
             self._perform(self.holds.punted(punt, self._standing(punt), monotonic()))
 
     # Said by the switches' workers

@@ -1,7 +1,7 @@
 """Which calls to functions without an instance are held, and when each is released, refused or given up. Pure.
 
 A state machine: it is told what a switch handed over, which functions can be reached, what the scaler
-said and what time it is, and returns what to send. It sends nothing and asks nobody (holding.py does).
+said and what time it is, and returns what to send. It sends nothing and asks nobody (effects.py does).
 
 Every call that is held ends in one of three ways: released to an instance, reset because the function
 will not come, or reset because it waited too long. A caller is never left without an answer.

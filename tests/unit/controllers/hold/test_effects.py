@@ -117,3 +117,9 @@ def test_a_punt_by_no_row_of_ours_is_ignored(small_rig: Rig, questions: list[Any
     channels, holding = small_rig.channels, small_rig.holding
     holding.punted(3, p.cookie(p.Category.DROP, 1), {"in_port": 2}, SYN)
     assert (questions, channels[3].packets, holding.holds.busy) == ([], [], False)
+
+
+def test_a_controller_that_does_not_know_the_cluster_yet_resets_nobody(rig: Rig, questions: list[Any]) -> None:
+    channel = rig.connect(FakeChannel(3, {}))
+    punted(rig)
+    assert (questions, channel.packets, rig.holding.holds.busy) == ([], [], False)
