@@ -1,4 +1,4 @@
-"""tests/faults.toml names the tests of each promise about faults: they exist, and docs/architecture.md agrees."""
+"""tests/faults.toml names the tests of each promise about faults: they exist, and docs/platform.md agrees."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def test_every_mutants_text_stands_once_in_its_file() -> None:
 
 
 def test_the_document_has_the_same_faults() -> None:
-    lines = (CHECKOUT / "docs/architecture.md").read_text().splitlines()
+    lines = (CHECKOUT / "docs/platform.md").read_text().splitlines()
     shown = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")}
     assert [row["fault"] for row in ROWS if (row["fault"], row["holds"]) not in shown] == []

@@ -1,7 +1,7 @@
 """The scaler: decides how many instances each function has. It stands for KEDA and the HPA.
 
 It follows the apiserver's watch and asks the apiserver for replicas; it starts no instance. Run as
-`python -m testbed.platform.scaler.process --preset lab`; its REST interface is in docs/architecture.md.
+`python -m testbed.platform.scaler.process --preset lab`; its REST interface is in docs/platform.md.
 """
 
 from __future__ import annotations
