@@ -68,11 +68,3 @@ def test_commands_answer_as_shown(steps: list[Step]) -> None:
 
 def test_documents_show_commands() -> None:
     assert BLOCKS
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document: str) -> None:
-    text = (CHECKOUT / document).read_text()
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
-    missing = [target for target in targets if not ((CHECKOUT / document).parent / target).exists()]
-    assert missing == []
