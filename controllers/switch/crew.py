@@ -89,9 +89,12 @@ class Crew:
 
     def set_policies(self, policies: Book) -> Confirmation:
         """Bring these policies to the switches, and wait a while for them; who has not confirmed them by then."""
-        nodes, began_s = self.fleet.set_policies(policies), monotonic()
-        revision = self.fleet.now.revision
+        was_known, began_s = self.fleet.has_snapshot, monotonic()
+        nodes: Iterable[int] = self.fleet.set_policies(policies)
+        revision: int | None = self.fleet.now.revision
         while True:
+            if not was_known:  # then they come with everything else that the first snapshot brings
+                nodes, revision = self.fleet.generator.index.state.nodes, None
             found = self.confirmation(nodes, revision)
             patience_s = CONFIRMED_WITHIN_S if found.silent else BACK_WITHIN_S
             left_s = began_s + patience_s - monotonic()

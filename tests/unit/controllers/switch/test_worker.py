@@ -199,6 +199,20 @@ def test_nothing_is_confirmed_before_the_cluster_is_known(rig: Rig, monkeypatch:
     assert rig.crew.set_policies(shut()) == Confirmation(known=False)
 
 
+def test_policies_that_came_before_the_cluster_was_known_are_confirmed_by_all_of_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_: Any, seconds: float) -> None:
+        if not rig.fleet.has_snapshot:
+            rig.deal(snapshot(small()))
+            for node in (1, 3):
+                rig.connect(FakeChannel(node, rig.all_ports(node)))
+        rig.later(seconds)
+
+    monkeypatch.setattr(sdn.hub.Event, "wait", wait)
+    assert rig.crew.set_policies(shut()) == Confirmation(away=(2,))
+
+
 def test_a_switch_is_silent_for_as_long_as_it_owes_an_answer(small_rig: Rig) -> None:
     assert small_rig.crew.silent_s(2) == 0
     small_rig.channels[2].fails = 9
