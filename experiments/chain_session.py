@@ -32,6 +32,7 @@ from testbed.model.cluster import ClusterState
 from testbed.model.errors import LabError
 from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
+from testbed.network.switching import appctl
 from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
 
@@ -133,7 +134,7 @@ class ChainSession:
 
     def lost_upcalls(self) -> int | None:
         """Packets that the switches have lost to full upcall queues; None where a switch does not say."""
-        counts = [ask_lost_upcalls(socket) for socket in self.lab.state_folder.glob("ovs/s*/ovs-vswitchd.*.ctl")]
+        counts = [ask_lost_upcalls(socket) for socket in appctl.sockets(self.lab.state_folder)]
         return None if None in counts else sum(count or 0 for count in counts)
 
     def invocation_logs(self) -> list[Path]:
@@ -209,9 +210,10 @@ def sum_calls(calls: Sequence[Mapping[str, Any]]) -> dict[Pair, int]:
 
 def ask_lost_upcalls(control_socket: Path) -> int | None:
     """The lost upcalls of one switch daemon; None when it gives no answer, as one that was replaced."""
-    command = ["ovs-appctl", "-t", str(control_socket), "dpctl/show"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return parse_lost_upcalls(answer.stdout)
+    try:
+        return parse_lost_upcalls(appctl.ask(control_socket, "dpctl/show"))
+    except LabError:
+        return None
 
 
 def parse_lost_upcalls(text: str) -> int | None:

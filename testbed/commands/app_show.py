@@ -68,7 +68,7 @@ def graphs_of(application: Application, platform: Platform | None, namespace: st
     if platform is None or state is None or not held:
         return [callgraph.declared(application)]
     try:
-        counted = platform.counters()["calls"]
+        counted = platform.counters(exact=True)["calls"]
     except PlatformError:
         counted = None  # without a controller the rest is still worth seeing
     metrics = gateway_metrics()

@@ -126,7 +126,7 @@ def _instance(one: Mapping[str, Any]) -> dict[str, Any]:
 def _calls(platform: Platform, full_name: str) -> list[dict[str, Any]]:
     """What the switches have counted from and to the function, all nodes together; nothing without a controller."""
     try:
-        counted = platform.counters()["calls"]
+        counted = platform.counters(exact=True)["calls"]
     except PlatformError:
         return []
     totals: dict[tuple[str, str], int] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import click
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
+from testbed.network.switching import appctl
 from testbed.observe import tracing
 
 DENIED = 1
@@ -78,8 +77,7 @@ def ask_switch(lab: Lab, node: int, flow: str) -> str:
     process = lab.client.status()["components"].get(bridge, {}).get("pid")
     # Not by the pidfile: it holds a number of the lab's own PID namespace, and OVS removes what looks stale.
     socket = lab.state_folder / "ovs" / bridge / f"ovs-vswitchd.{process}.ctl"
-    line = ["ovs-appctl", "-T", "5", "-t", str(socket), "ofproto/trace", bridge, flow, *tracing.NEW_CONNECTION]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise LabError(f"node{node}'s switch does not trace: {answer.stderr.strip()}; is it running? (testbed status)")
-    return answer.stdout
+    try:
+        return appctl.ask(socket, "ofproto/trace", bridge, flow, *tracing.NEW_CONNECTION)
+    except LabError as error:
+        raise LabError(f"node{node}'s switch does not trace: {error}; is it running? (testbed status)") from error

@@ -21,6 +21,7 @@ from testbed.model.checkout import TEMPLATES
 from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.model.placement import place
+from testbed.network.switching import appctl
 from testbed.platform.client import datastore_setup
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.images import build
@@ -171,8 +172,13 @@ class Platform:
         """A node's flow rows and groups with their counters and what each is for (the controller's GET /flows)."""
         return self._ask_controller(f"/flows/{node}")
 
-    def counters(self) -> dict[str, Any]:
-        """What the switches have counted, read from them now (see the controller's GET /counters)."""
+    def counters(self, *, exact: bool = False) -> dict[str, Any]:
+        """What the switches have counted, read from them now (see the controller's GET /counters).
+
+        Their datapaths' newest counts come in up to a second late; `exact` has them handed up first.
+        """
+        if exact:
+            appctl.hand_up_counters(self.state_folder)
         return self._ask_controller("/counters")
 
     def policies(self) -> list[dict[str, Any]]:

@@ -24,6 +24,9 @@ from tests.waiting import until
 CONCURRENT, ONE_BY_ONE, FLOOD = 50, 5, 3000
 START_S = 1.5
 """Longer than a caller's TCP waits before it sends its SYN again."""
+CONNECTED_S = 6.0
+"""OVS reports its connections every 5 s. Where an earlier test has restarted the controller since, a switch would
+wait up to 8 s between its attempts to connect, and a call is held for 10."""
 CHAIN, SLOW, REFUSED = "hold", "hold-slow", "hold-refused"
 
 
@@ -130,6 +133,7 @@ def test_a_controller_that_restarts_forgets_and_the_next_syn_reminds_it(lab: Lab
     to_zero(platform, SLOW, "chain-2")
     books, target = Books(platform), vip(platform, f"chain-2.{SLOW}")
     host = caller(platform, SLOW)
+    time.sleep(CONNECTED_S)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(lambda: in_host(lab, host, lambda: request(target)))
         await_held(platform, f"chain-2.{SLOW}")
