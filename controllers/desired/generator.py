@@ -116,7 +116,7 @@ class Generator:
 
     def release(self, eips: Iterable[str]) -> dict[int, Delta]:
         """These are withheld no longer."""
-        released = self.withheld & set(eips)
+        released = self.withheld.intersection(eips)
         self.withheld -= released
         owners = {self.index.ports[eip].workload for eip in released if eip in self.index.ports}
         nodes = self.index.state.nodes

@@ -118,8 +118,8 @@ class Holds:
 
     @property
     def busy(self) -> bool:
-        """Whether time matters: something is held."""
-        return bool(self._held)
+        """Whether time matters: something is held, or may be again when its bundle fails."""
+        return bool(self._held or self._leaving)
 
     def now(self, callee: int) -> int:
         """How many calls of a function are held now."""

@@ -51,7 +51,7 @@ class Policies:
         """Each policy, or those named, with what it does now and what it has counted."""
         crew, generator = self._crew, self._crew.fleet.generator
         wanted = [policy for name, policy in self.book.items() if names is None or name in names]
-        return report(wanted, generator.policies, generator.index, names_of(crew), crew.readings(), crew.confirmation)
+        return report(wanted, generator.policies, generator.index, names_of(crew), crew.readings(), crew.in_force)
 
 
 class PolicyRoutes(sdn.ControllerBase):

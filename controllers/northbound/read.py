@@ -7,6 +7,7 @@ policies.py's.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from controllers import pipeline as p
@@ -31,8 +32,8 @@ class Northbound(sdn.ControllerBase):
     @sdn.route("version", "/version", methods=["GET"])
     def version(self, req: Any, **_: Any) -> Any:
         """Cheap, for it is polled; ?digest=now reads the switches' tables as well."""
-        with_digests = req.GET.get("digest") == "now"
-        switches = {str(node): self._switch(node, with_digests) for node in sorted(self._nodes())}
+        digests = self._crew.digests() if req.GET.get("digest") == "now" else None
+        switches = {str(node): self._switch(node, digests) for node in sorted(self._nodes())}
         return json_response({**self._versions(), "switches": switches})
 
     @sdn.route("intents", "/intents", methods=["GET"])
@@ -81,8 +82,7 @@ class Northbound(sdn.ControllerBase):
         return sdn.Response(content_type="text/plain", charset="utf-8", body=body)
 
     def _versions(self) -> dict[str, int]:
-        fleet = self._crew.fleet
-        return {"applied": fleet.everywhere.version, "seen": fleet.version}
+        return {"applied": self._crew.applied, "seen": self._crew.fleet.version}
 
     def _counters(self) -> dict[str, list[dict[str, Any]]]:
         return counters(self._crew.readings(), self._names(), self._holding.statistics())
@@ -93,15 +93,15 @@ class Northbound(sdn.ControllerBase):
     def _nodes(self) -> set[int]:
         return {*self._crew.fleet.generator.index.state.nodes, *self._crew.workers}
 
-    def _switch(self, node: int, with_digests: bool) -> dict[str, Any]:
+    def _switch(self, node: int, digests: Mapping[int, tuple[str | None, str]] | None) -> dict[str, Any]:
         fleet, worker = self._crew.fleet, self._crew.workers.get(node)
         found: dict[str, Any] = {
             "connected": worker is not None,
             "applied": fleet.reached(node).version,
             "silent_s": round(self._crew.silent_s(node), 3),
         }
-        if with_digests:
-            digest, desired = self._crew.digests(node) if worker else (None, None)
+        if digests is not None:
+            digest, desired = digests.get(node, (None, None))
             found |= {"digest": digest, "desired_digest": desired}
         if worker is not None:
             switch = worker.switch

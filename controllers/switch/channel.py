@@ -33,6 +33,7 @@ class NoAnswer(Exception):
 class _Question:
     """Something sent that is answered by messages of the same xid."""
 
+    xid: int
     done: Any = field(default_factory=sdn.hub.Event)
     replies: list[Any] = field(default_factory=list)
     lost: bool = False
@@ -45,7 +46,7 @@ class Sent:
     node: int
     barrier: _Question
     purpose: Mapping[int, Change | Flush | PacketOut]
-    messages: int
+    commit: int | None
     refused: list[str] = field(default_factory=list)
 
 
@@ -85,9 +86,8 @@ class _Shared(Generic[T]):
                 answer.done.set()
         else:
             answer.done.wait()
-        if answer.error is not None:
-            raise answer.error
-        assert answer.value is not None
+        if answer.value is None:
+            raise answer.error or NoAnswer("the question came to nothing; see the log")
         return answer.value
 
 
@@ -101,6 +101,7 @@ class Channel:
         self._questions: dict[int, _Question] = {}
         self._sent: list[Sent] = []
         self._bundles = 0
+        self._is_lost = False
         self.contents = _Shared(self._contents)
         """Everything the switch holds now. Raises NoAnswer."""
         self.readings = _Shared(self._readings)
@@ -118,7 +119,7 @@ class Channel:
 
     def send(self, encoded: translator.Encoded) -> Sent:
         """Send without waiting; `settle` waits."""
-        sent = Sent(self.node, self._expect(encoded.barrier), encoded.purpose, len(encoded.purpose))
+        sent = Sent(self.node, self._expect(encoded.barrier), encoded.purpose, encoded.commit)
         self._sent.append(sent)
         self._datapath.send(encoded.data)
         return sent
@@ -140,7 +141,10 @@ class Channel:
         return not sent.refused
 
     def _contents(self) -> Contents:
-        entries = decoding.entries(self._ask(translator.flows_request(self._datapath)))
+        entries: list[decoding.Entry] = []
+        for reply in self._ask(translator.flows_request(self._datapath)):
+            entries += decoding.entries([reply])
+            sdn.hub.sleep(0)  # some hundred rows: what other switches say is not to wait for thousands
         groups = decoding.groups(self._ask(translator.groups_request(self._datapath)))
         return Contents(entries, groups, decoding.meters(self._ask(translator.meters_request(self._datapath))))
 
@@ -163,11 +167,19 @@ class Channel:
         return [reply for question in questions for reply in self._wait(question)]
 
     def _expect(self, xid: int) -> _Question:
-        question = self._questions[xid] = _Question()
+        question = self._questions[xid] = _Question(xid)
+        if self._is_lost:
+            self._give_up(question)
         return question
+
+    def _give_up(self, question: _Question) -> None:
+        """It will not be answered."""
+        question.lost = True
+        question.done.set()
 
     def _wait(self, question: _Question) -> list[Any]:
         question.done.wait(ANSWER_TIMEOUT_S)
+        self._questions.pop(question.xid, None)
         if question.lost or not question.done.is_set():
             raise NoAnswer(f"node{self.node}'s switch did not answer; it is read again when it reconnects")
         return question.replies
@@ -180,7 +192,6 @@ class Channel:
             return
         question.replies.append(message)
         if not more:
-            del self._questions[message.xid]
             question.done.set()
 
     def refused(self, message: Any) -> None:
@@ -195,13 +206,14 @@ class Channel:
                 sent.refused.append(f"{text}: {purpose}")
                 LOG.error("node%d refused %s: %s", self.node, purpose, text)
                 return
-        for sent in self._sent:  # the bundle's own messages: open, commit
-            sent.refused.append(text)
+            if message.xid == sent.commit:
+                sent.refused.append(text)
+        if message.xid in self._questions:
+            self._give_up(self._questions[message.xid])
         LOG.error("node%d: error %s, xid %d", self.node, text, message.xid)
 
     def lost(self) -> None:
         """The connection is gone; nobody waits any longer."""
+        self._is_lost = True
         for question in self._questions.values():
-            question.lost = True
-            question.done.set()
-        self._questions.clear()
+            self._give_up(question)

@@ -27,6 +27,8 @@ CONFIRMED_WITHIN_S = 10.0
 """Whoever changes the policies waits this long for the switches that are connected."""
 BACK_WITHIN_S = 3.0
 """And this long for one that is not: it may only have been restarted."""
+SILENT_S = 3.0
+"""Who has answered nothing for so long hangs: what the others have confirmed is said without it."""
 
 
 @dataclass(frozen=True)
@@ -91,23 +93,21 @@ class Crew:
         """Bring these policies to the switches, and wait a while for them; who has not confirmed them by then."""
         was_known, began_s = self.fleet.has_snapshot, monotonic()
         nodes: Iterable[int] = self.fleet.set_policies(policies)
-        revision: int | None = self.fleet.now.revision
         while True:
             if not was_known:  # then they come with everything else that the first snapshot brings
-                nodes, revision = self.fleet.generator.index.state.nodes, None
-            found = self.confirmation(nodes, revision)
+                nodes = self.fleet.generator.index.state.nodes
+            found = self.in_force(nodes)
             patience_s = CONFIRMED_WITHIN_S if found.silent else BACK_WITHIN_S
             left_s = began_s + patience_s - monotonic()
             if found.is_complete or left_s <= 0:
                 return found
             self._progress.wait(left_s)
 
-    def confirmation(self, nodes: Iterable[int], revision: int | None = None) -> Confirmation:
-        """Which of these nodes' switches do not hold what a revision brought, or all that they should hold."""
+    def in_force(self, nodes: Iterable[int]) -> Confirmation:
+        """Which of these nodes' switches do not hold what the policies say as they are now."""
         if not self.fleet.has_snapshot:
             return Confirmation(known=False)
-        newest = self.fleet.now.revision if revision is None else revision
-        behind = sorted(node for node in nodes if not self.fleet.holds(node, newest))
+        behind = sorted(node for node in nodes if not self.fleet.holds(node, self.fleet.policed(node)))
         silent = tuple(node for node in behind if node in self.workers)
         return Confirmation(True, silent, tuple(node for node in behind if node not in self.workers))
 
@@ -117,8 +117,19 @@ class Crew:
         since_s = worker.asked_s if worker else self._lost_s.get(node, self._began_s)
         return 0.0 if since_s is None else monotonic() - since_s
 
-    def digests(self, node: int) -> tuple[str | None, str]:
-        """(digest of the switch's tables as they are now, of what it should hold); None without an answer."""
+    @property
+    def applied(self) -> int:
+        """The newest version that every switch has confirmed that is connected and answers; 0 while one is not read."""
+        answering = [node for node in self.workers if self.silent_s(node) <= SILENT_S]
+        return min((self.fleet.reached(node).version for node in answering), default=0)
+
+    def digests(self) -> dict[int, tuple[str | None, str]]:
+        """By node: the digest of its switch's tables as they are now (None: no answer), and of what it should hold."""
+        found: dict[int, tuple[str | None, str]] = {}
+        sdn.hub.joinall([sdn.hub.spawn(self._digest, node, found) for node in self.workers])
+        return found
+
+    def _digest(self, node: int, found: dict[int, tuple[str | None, str]]) -> None:
         switch = self.fleet.switches[node]
         for _ in range(3):  # once more when a change went out meanwhile
             before = switch.sendings
@@ -129,13 +140,12 @@ class Crew:
             desired = switch.wanted(self.fleet.desired(node)).digest()
             if before == switch.sendings or actual == desired:
                 break
-        return actual, desired
+        found[node] = actual, desired
 
     def readings(self) -> dict[int, Readings]:
         """What every switch holds and has counted so far; those that do not answer are left out."""
         found: dict[int, Readings] = {}
-        asked = {node: sdn.hub.spawn(self._reading, node, found) for node in self.workers}
-        sdn.hub.joinall(list(asked.values()))
+        sdn.hub.joinall([sdn.hub.spawn(self._reading, node, found) for node in self.workers])
         return dict(sorted(found.items()))
 
     def latencies(self) -> list[dict[str, Any]]:

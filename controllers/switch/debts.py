@@ -51,6 +51,11 @@ class Debts:
 
     def add(self, flush: Flush, since: int, now_s: float) -> None:
         """Connections are to be forgotten from now on, because of what this revision brought."""
+        before = self._debts.get(flush)
+        if before is not None and not before.sent and not before.is_out and before.since <= since:
+            if flush.late and before.since < since:
+                before.since = since
+            return  # it is in line for the first time
         self._drop(flush)
         self._debts[flush] = debt = _Debt(since, now_s, next(self._serial))
         if not flush.late:
@@ -106,7 +111,7 @@ class Debts:
         return any(since <= revision for since in self._never_sent)
 
     def _were_out(self, flushes: Iterable[Flush]) -> list[tuple[Flush, _Debt]]:
-        found = [(flush, debt) for flush in flushes if (debt := self._debts[flush]).is_out]
+        found = [(flush, debt) for flush in flushes if (debt := self._debts.get(flush)) and debt.is_out]
         for _, debt in found:
             debt.is_out = False
         return found

@@ -59,7 +59,7 @@ def stamped(message: bytes, xid: int) -> bytes:
     return b"".join((message[:4], xid.to_bytes(4, "big"), message[8:]))
 
 
-def change(change: Change, round_number: int) -> bytes:
+def change(change: Change, round_number: int) -> bytes:  # noqa: PLR0911 - one return per kind
     """A flow-mod, group-mod or meter-mod."""
     match change:
         case PutGroup(group, exists):
@@ -70,6 +70,8 @@ def change(change: Change, round_number: int) -> bytes:
         case PutRow(row, keep_counters):
             # MODIFY keeps the counters but also the old cookie, so it is only for rows whose cookie stays.
             return _flow_mod(row, _ofp.OFPFC_MODIFY_STRICT if keep_counters else _ofp.OFPFC_ADD, round_number)
+        case DeleteRow(row) if p.category_of(row.cookie) is None:
+            return _delete_strangers(row)
         case DeleteRow(row):
             return _flow_mod(row, _ofp.OFPFC_DELETE_STRICT, round_number)
         case PutMeter(meter, exists):
@@ -142,6 +144,19 @@ def _flow_mod(row: Row, command: int, round_number: int) -> bytes:
         _ofp.OFP_NO_BUFFER, _ofp.OFPP_ANY, _ofp.OFPG_ANY, 0,
     )  # fmt: skip
     return _message(_ofp.OFPT_FLOW_MOD, fixed, _match(row.match), instructions)
+
+
+def _delete_strangers(row: Row) -> bytes:
+    """Deletes all rows of one table with one cookie, which no row of ours has.
+
+    What such a row matches may be something that we cannot say back: refused, it would take the bundle with it.
+    """
+    fixed = struct.pack(
+        "!QQBBHHHIIIH2x",
+        row.cookie, p.COOKIE_WITHOUT_ROUND, row.table, _ofp.OFPFC_DELETE, 0, 0, 0,
+        _ofp.OFP_NO_BUFFER, _ofp.OFPP_ANY, _ofp.OFPG_ANY, 0,
+    )  # fmt: skip
+    return _message(_ofp.OFPT_FLOW_MOD, fixed, _match(()))
 
 
 def _serialized(part: Any) -> bytes:

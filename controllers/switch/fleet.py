@@ -15,7 +15,7 @@ from controllers.desired.generator import Delta, Generator
 from controllers.intents import Endpoint
 from controllers.policy.book import Book
 from controllers.rows import PortMap, Tables
-from controllers.switch.flushing import Flush, flushes, is_due, together
+from controllers.switch.flushing import Flush, flushes, is_due, of_eip, together
 from controllers.switch.latency import Change as Timed
 from controllers.switch.latency import Latencies
 from controllers.switch.reconcile import Change
@@ -36,6 +36,7 @@ class Fleet:
         self.has_snapshot = False
         self.now = Moment()
         self.latencies = Latencies()
+        self._policed: dict[int, int] = {}  # by node
         self._wake = wake
 
     @property
@@ -53,8 +54,13 @@ class Fleet:
         started_s = perf_counter()
         first = not self.has_snapshot and event["type"] == "SNAPSHOT"
         self._withhold(event)
-        deltas = self.generator.apply(event)
-        self._touch(deltas, started_s, 1)
+        touched = self._touch(self.generator.apply(event), started_s, 1)
+        if event.get("kind") != "instance":  # what the policies mean may have changed with the functions there are
+            self._policed |= dict.fromkeys(touched, self.now.revision)
+        if event["type"] == "SNAPSHOT":
+            self._touch(self.generator.release(set(self.generator.withheld)), started_s, 0)
+        if event["type"] == "DELETE" and event["kind"] == "instance":
+            self._forget(Instance.from_json(event["object"]))
         if first:  # switches are read, not told, as soon as there is a snapshot
             self.has_snapshot = True
             for node in self.switches:
@@ -63,7 +69,9 @@ class Fleet:
     def set_policies(self, policies: Book) -> set[int]:
         """From now on these are the provider's policies; the nodes that this concerns."""
         started_s = perf_counter()
-        return self._touch(self.generator.set_policies(policies), started_s, 0)
+        touched = self._touch(self.generator.set_policies(policies), started_s, 0)
+        self._policed |= dict.fromkeys(touched, self.now.revision)
+        return touched
 
     def switch_connected(self, node: int, ports: PortMap) -> Switch:
         """A switch is there; nothing is sent to it before it was read."""
@@ -87,10 +95,8 @@ class Fleet:
 
     def told(self, node: int, ordered: Iterable[Change]) -> None:
         """These changes are on their way to a switch: what they forbid is owed from now on."""
-        now_s = monotonic()
-        for flush in flushes(node, ordered, self.generator.index):
-            self.switches.setdefault(flush.node, Switch(flush.node)).owed.add(flush, self.now.revision, now_s)
-            self._wake(flush.node, None)
+        first = self.reached(node).revision + 1  # the earliest that can have brought these changes
+        self._owe(flushes(node, ordered, self.generator.index), first)
 
     def settled(self, node: int, ordered: Iterable[Change]) -> None:
         """A switch has taken these changes. Instances that it now delivers to may be chosen everywhere."""
@@ -114,6 +120,10 @@ class Fleet:
         """Whether a node's switch has what a revision brought, and has forgotten what it forbids."""
         switch = self.switches.get(node)
         return switch is not None and self.reached(node).revision >= revision and not switch.owed.has_first(revision)
+
+    def policed(self, node: int) -> int:
+        """The newest revision that can have changed what the policies say of calls on this node."""
+        return self._policed.get(node, 0)
 
     def is_due(self, flush: Flush) -> bool:
         return is_due(flush, self.generator.index, self.generator.allows)
@@ -145,17 +155,27 @@ class Fleet:
 
         Those that are chosen already may have been in use for long, and so may those of a snapshot: they stay.
         """
-        withheld = self.generator.withheld
-        if event["type"] == "SNAPSHOT":
-            withheld.clear()
-        if event.get("kind") != "instance":
+        if event["type"] != "PUT" or event["kind"] != "instance":
             return
         instance = Instance.from_json(event["object"])
         home = self.switches.get(instance.node)
-        if event["type"] != "PUT":
-            withheld.discard(instance.eip)
-        elif not self._is_chosen(instance.eip) and not (home and instance.eip in home.delivers):
-            withheld.add(instance.eip)
+        if not self._is_chosen(instance.eip) and not (home and instance.eip in home.delivers):
+            self.generator.withheld.add(instance.eip)
+
+    def _forget(self, instance: Instance) -> None:
+        """An instance has left. Its port may have gone before, and its rows with it, when its eIP was still its own."""
+        if instance.eip not in self.generator.index.ports:
+            self.generator.withheld.discard(instance.eip)
+            nodes = self.generator.index.state.nodes
+            self._owe(of_eip(instance.node, instance.eip, nodes), self.now.revision)
+
+    def _owe(self, owed: Iterable[Flush], since: int) -> None:
+        """Connections are to be forgotten. Late ones wait for all that has happened by now."""
+        now_s = monotonic()
+        for flush in owed:
+            switch = self.switches.setdefault(flush.node, Switch(flush.node))
+            switch.owed.add(flush, self.now.revision if flush.late else since, now_s)
+            self._wake(flush.node, None)
 
     def _is_chosen(self, eip: str) -> bool:
         """Whether groups know it as an endpoint already."""

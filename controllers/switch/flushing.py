@@ -50,7 +50,7 @@ def flushes(node: int, ordered: Iterable[Change], index: IntentIndex) -> tuple[F
             continue
         category, thing = p.category_of(change.row.cookie), p.object_of(change.row.cookie)
         if isinstance(change, DeleteRow) and category is p.Category.FORWARDING and thing > addressing.MAX_NODE:
-            found |= dict.fromkeys(_of_eip(node, str(IPv4Address(thing)), index.state.nodes))
+            found |= dict.fromkeys(of_eip(node, str(IPv4Address(thing)), index.state.nodes))
         elif category in (_ADMITTING if isinstance(change, DeleteRow) else _FORBIDDING):
             found |= dict.fromkeys(_of_call(node, *p.call_of(thing), index))
     return tuple(found)
@@ -89,7 +89,8 @@ def together(
     return tuple(found)
 
 
-def _of_eip(home: int, eip: str, nodes: Iterable[int]) -> Iterable[Flush]:
+def of_eip(home: int, eip: str, nodes: Iterable[int]) -> Iterable[Flush]:
+    """All connections from and to an eIP of node `home`, on every node."""
     for node in nodes:
         yield Flush(node, source=eip)
         yield Flush(node, replier=eip)

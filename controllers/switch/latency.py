@@ -21,7 +21,7 @@ class Measurement:
     messages: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Change:
     """One change under way. `open`: the nodes whose switches have not confirmed it. Times in s of one clock."""
 

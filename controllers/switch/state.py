@@ -71,6 +71,8 @@ class Switch:
 
     def touch(self, delta: Delta, before: Moment) -> None:
         """These may differ from what it was told. `before`: how far history had come until then."""
+        if self.told is None:
+            return  # it is read, and compared with everything
         self._dirty.rows |= delta.rows
         self._dirty.groups |= delta.groups
         self._dirty.meters |= delta.meters
@@ -133,15 +135,14 @@ class Switch:
         return self._put_right(actual, desired)
 
     def settle(self, ordered: Iterable[Change]) -> set[str]:
-        """The switch has taken these changes; the eIPs that it delivers to now and did not before."""
+        """The switch has taken these changes; the eIPs that it delivers to now."""
         self._sent_since = None
-        before = set(self.delivers)
         for change in ordered:
             if isinstance(change, PutRow) and (eip := _delivered(change.row)) is not None:
                 self.delivers.add(eip)
             elif isinstance(change, DeleteRow) and (eip := _delivered(change.row)) is not None:
                 self.delivers.discard(eip)
-        return self.delivers - before
+        return self.delivers
 
     def distrust(self) -> None:
         """It has not taken everything, or is gone: what it holds now is unknown until it is read."""

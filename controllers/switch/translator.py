@@ -25,11 +25,12 @@ FLUSH_PASSES = 3
 
 @dataclass(frozen=True)
 class Encoded:
-    """Bytes for one switch, what each message in them was for (by xid), and the barrier that ends them."""
+    """Bytes for one switch, what each message in them was for, and the xids of the bundle's commit and the barrier."""
 
     data: bytes
     purpose: Mapping[int, Change | Flush | PacketOut]
     barrier: int
+    commit: int | None = None
 
 
 def encode(
@@ -47,6 +48,7 @@ def encode(
     """
     purpose: dict[int, Change | Flush | PacketOut] = {}
     data: list[bytes] = []
+    commit: int | None = None
 
     def add(message: bytes, reason: Change | Flush | PacketOut | None = None) -> int:
         xid = _next_xid(datapath)
@@ -69,14 +71,14 @@ def encode(
     for packet in packets:
         bundle(encoding.packet_out(packet), packet)
     if len(purpose) > sum(isinstance(change, PutMeter) for change in changes):
-        add(encoding.bundle_commit(bundle_id))
+        commit = add(encoding.bundle_commit(bundle_id))
     for change in changes:
         if isinstance(change, DeleteMeter):
             add(encoding.change(change, round_number), change)
     for flush in (*flushes,) * FLUSH_PASSES:
         add(encoding.flush(flush), flush)
     barrier = add(encoding.barrier())
-    return Encoded(b"".join(data), purpose, barrier)
+    return Encoded(b"".join(data), purpose, barrier, commit)
 
 
 def _next_xid(datapath: Any) -> int:

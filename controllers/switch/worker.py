@@ -16,7 +16,6 @@ from controllers import sdn
 from controllers.rows import PacketOut
 from controllers.switch.channel import Channel, NoAnswer
 from controllers.switch.fleet import Fleet
-from controllers.switch.flushing import Flush
 from controllers.switch.latency import Change as Timed
 from controllers.switch.readings import Contents
 from controllers.switch.reconcile import Change
@@ -57,6 +56,7 @@ class Worker:
         self._timed: list[Timed] = []
         self._something: Any = sdn.hub.Event()
         self._over = False
+        self._has_changed = False  # the last step
         self._not_before_s = 0.0
         self._audit_s = 0.0
 
@@ -69,7 +69,7 @@ class Worker:
 
     def wake(self, timed: Timed | None = None) -> None:
         """There is something to do, perhaps as a part of a change whose time is taken."""
-        if timed is not None and timed not in self._timed:
+        if timed is not None and self._timed[-1:] != [timed]:
             self._timed.append(timed)
         self._something.set()
 
@@ -86,12 +86,11 @@ class Worker:
             return False
         if self.switch.told is None:
             return self._read()
-        if self.switch.is_touched:
+        if self.switch.is_touched and not self._has_changed:
+            self._has_changed = True
             return self._change()
-        flushes = self.switch.owed.due(monotonic(), self._fleet.everywhere.revision, self._fleet.is_due)
-        if flushes:
-            return self._flush(flushes)
-        return monotonic() >= self._audit_s and self._audit()
+        self._has_changed = False  # a change may follow a change, but not for ever
+        return self._flush() or (monotonic() >= self._audit_s and self._audit()) or self.switch.is_touched
 
     # How
 
@@ -107,8 +106,9 @@ class Worker:
         """Read the switch's tables and send the difference."""
         contents = self._contents()
         if contents is None:
-            self.channel.close()
-            self.end()
+            if not self._over:
+                self.channel.close()
+                self.end()
             return False
         timed, began_s, node = self._take_timed(), perf_counter(), self.switch.node
         ordered = self.switch.read(contents.tables(), contents.last_round, self._fleet.desired(node))
@@ -170,12 +170,20 @@ class Worker:
         self._moved_on()
         return True
 
-    def _flush(self, flushes: Sequence[Flush]) -> bool:
+    def _flush(self) -> bool:
+        """Send some of the flushes that are due; False where there are none."""
+        owed = self.switch.owed
+        before = len(owed)
+        flushes = owed.due(monotonic(), self._fleet.everywhere.revision, self._fleet.is_due)
+        if len(owed) < before:
+            self._moved_on()  # needless ones are gone
+        if not flushes:
+            return False
         if not self._send(self.channel.encode((), self._fleet.together(flushes), self.switch.round)):
-            self.switch.owed.not_sent(flushes)
+            owed.not_sent(flushes)
             self._distrust()
             return False
-        self.switch.owed.sent(flushes, monotonic())
+        owed.sent(flushes, monotonic())
         self._moved_on()
         return True
 

@@ -100,6 +100,16 @@ def test_a_syn_that_comes_again_while_its_bundle_fails_is_one_call() -> None:
     assert (holds.now(CALLEE), counts.held, counts.repeated) == (1, 1, 1)
 
 
+def test_time_passes_for_a_call_whose_bundle_is_on_its_way_and_fails() -> None:
+    holds = Holds()
+    holds.punted(punt(), CLOSED, 0.0)
+    holds.opening(NODE, CALLEE)
+    assert holds.busy
+    holds.failed(NODE)
+    assert len(resets(holds.tick(machine.EXPIRY_S))) == 1
+    assert not holds.busy
+
+
 def test_a_call_that_waits_too_long_is_reset() -> None:
     holds = Holds()
     holds.punted(punt(1), CLOSED, 0.0)

@@ -46,6 +46,7 @@ class FakeChannel:
     numbers: Mapping[str, int]
     held: Tables = field(default_factory=Tables)
     fails: int = 0
+    silent: int = 0  # takes what it is sent, and does not say so
     closed: bool = False
     can_flush: bool = True
     reads: int = 0
@@ -80,7 +81,8 @@ class FakeChannel:
         self.log += [*encoded.changes, *encoded.flushes]
         self.batches += [encoded.changes] if encoded.changes else []
         self.packets += encoded.packets
-        return True
+        self.silent -= 1
+        return self.silent < 0
 
     def settle(self, sent: Any) -> bool:
         return bool(sent)

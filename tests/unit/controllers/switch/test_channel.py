@@ -12,6 +12,7 @@ from controllers.desired.generator import Generator
 from controllers.rows import PacketOut, Tables
 from controllers.switch.channel import Channel, NoAnswer, _Shared
 from controllers.switch.flushing import Flush
+from controllers.switch.reconcile import Change
 from controllers.switch.state import Switch
 from tests.unit.controllers.clusters import small
 
@@ -38,9 +39,7 @@ class Message:
 
 def test_an_error_is_booked_to_the_row_it_belongs_to(caplog: pytest.LogCaptureFixture) -> None:
     channel = Channel(FakeDatapath())
-    generator = Generator()
-    generator.load(small())
-    encoded = channel.encode(Switch(2).read(Tables(), 0, generator.desired[2]), (), 1)
+    encoded = channel.encode(changes(), (), 1)
     sent = channel.send(encoded)
     xid, change = next(iter(encoded.purpose.items()))
     channel.refused(Message(xid))
@@ -107,3 +106,44 @@ def test_packets_are_dropped_rather_than_waited_with(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sdn, "would_wait", lambda _: False)
     Channel(datapath).send_packets([PacketOut(b"x" * 60, None, ())])
     assert len(datapath.sent) == 1
+
+
+def changes() -> tuple[Change, ...]:
+    generator = Generator()
+    generator.load(small())
+    return Switch(2).read(Tables(), 0, generator.desired[2])
+
+
+def test_an_error_that_belongs_to_nothing_under_way_spoils_nothing() -> None:
+    channel = Channel(FakeDatapath())
+    encoded = channel.encode(changes(), (), 1)
+    sent = channel.send(encoded)
+    channel.refused(Message(9999))
+    channel.answered(Message(encoded.barrier))
+    assert channel.settle(sent) is True
+
+
+def test_an_error_of_the_commit_is_the_bundles() -> None:
+    channel = Channel(FakeDatapath())
+    encoded = channel.encode(changes(), (), 1)
+    sent = channel.send(encoded)
+    channel.refused(Message(encoded.commit))
+    channel.answered(Message(encoded.barrier))
+    assert channel.settle(sent) is False
+
+
+def test_nobody_waits_on_a_connection_that_was_lost_before_he_asked() -> None:
+    channel = Channel(FakeDatapath())
+    channel.lost()
+    sent = channel.send(channel.encode((), (), 1))
+    assert sent.barrier.done.is_set()
+    assert channel.settle(sent) is False
+
+
+def test_a_question_that_was_refused_is_answered_by_that() -> None:
+    channel = Channel(FakeDatapath())
+    question = channel._expect(77)
+    channel.refused(Message(77))
+    with pytest.raises(NoAnswer):
+        channel._wait(question)
+    assert channel._questions == {}

@@ -14,13 +14,33 @@ def always(_: Flush) -> bool:
     return True
 
 
-def test_the_same_flush_asked_for_twice_is_sent_once_and_begins_anew() -> None:
+def test_the_same_flush_asked_for_twice_before_it_was_sent_is_one() -> None:
+    debts = Debts()
+    for revision in range(1, 400):
+        debts.add(flush(1), revision, 10.0)
+    assert debts.has_first(1)
+    assert debts.due(10.0, 9, always) == (flush(1),)
+    assert debts.due(10.0, 9, always) == ()
+    assert len(debts._line) == 0
+
+
+def test_one_that_was_sent_begins_anew_when_it_is_asked_for_again() -> None:
     debts = Debts()
     debts.add(flush(1), 1, 10.0)
-    debts.add(flush(1), 2, 10.5)
-    assert debts.due(10.2, 9, always) == ()
-    assert debts.due(10.5, 9, always) == (flush(1),)
-    assert debts.due(10.5, 9, always) == ()
+    debts.sent(debts.due(10.0, 9, always), 10.0)
+    debts.add(flush(1), 2, 10.05)
+    assert debts.has_first(2)
+    assert debts.due(10.05, 9, always) == (flush(1),)
+
+
+def test_one_that_became_needless_while_it_was_out_is_no_mistake() -> None:
+    debts = Debts()
+    debts.add(flush(1), 1, 10.0)
+    out = debts.due(10.0, 9, always)
+    debts.add(flush(1), 2, 10.0)
+    assert debts.due(10.0, 9, lambda _: False) == ()
+    debts.not_sent(out)
+    assert len(debts) == 0
 
 
 def test_one_that_is_asked_for_while_it_is_out_is_sent_again() -> None:

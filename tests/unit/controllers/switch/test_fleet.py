@@ -14,6 +14,7 @@ from controllers.desired.generator import Generator
 from controllers.rows import Group, Tables
 from controllers.switch.flushing import Flush
 from controllers.switch.reconcile import PutGroup, PutRow
+from controllers.switch.worker import RETRY_S
 from testbed.model import addressing
 from testbed.model.cluster import ClusterState, Instance, Phase
 from tests.unit.controllers.clusters import clusters, delete, put, small, snapshot
@@ -96,10 +97,20 @@ def test_rows_wait_for_their_port_and_follow_it(small_rig: Rig) -> None:
 def test_a_removed_instance_is_forgotten_by_every_zone(small_rig: Rig) -> None:
     gone = small().instances["b.d.2"]
     small_rig.deal(delete(gone, 2))
-    flushed = {node: [f for f in channel.flushes if not f.late] for node, channel in small_rig.channels.items()}
-    assert flushed == {n: [Flush(n, source=gone.eip), Flush(n, replier=gone.eip)] for n in (1, 2, 3)}
-    late = [flush for channel in small_rig.channels.values() for flush in channel.flushes if flush.late]
-    assert late == [Flush(2, source=gone.eip, late=True), Flush(2, replier=gone.eip, late=True)]
+    flushed = {node: {f for f in channel.flushes if not f.late} for node, channel in small_rig.channels.items()}
+    assert flushed == {n: {Flush(n, source=gone.eip), Flush(n, replier=gone.eip)} for n in (1, 2, 3)}
+    late = {flush for channel in small_rig.channels.values() for flush in channel.flushes if flush.late}
+    assert late == {Flush(2, source=gone.eip, late=True), Flush(2, replier=gone.eip, late=True)}
+
+
+def test_an_instance_whose_port_goes_first_is_forgotten_too(small_rig: Rig) -> None:
+    """As the node agent does it: the sandbox, then the instance. With the port its rows went, when it was still one."""
+    gone, ports = small().instances["b.d.2"], small_rig.channels[2].numbers
+    small_rig.set_ports(2, {name: n for name, n in ports.items() if name != addressing.port_name(gone.eip)})
+    assert all(channel.flushes == [] for channel in small_rig.channels.values())
+    small_rig.deal(delete(gone, 2))
+    for node, channel in small_rig.channels.items():
+        assert {Flush(node, source=gone.eip), Flush(node, replier=gone.eip)} <= set(channel.flushes)
 
 
 def test_what_may_still_be_on_its_way_is_forgotten_when_every_switch_has_confirmed(small_rig: Rig) -> None:
@@ -175,6 +186,18 @@ def test_an_eip_that_has_a_new_owner_keeps_its_connections(small_rig: Rig) -> No
     assert {node: len(channel.flushes) for node, channel in small_rig.channels.items()} == before
 
 
+def test_steady_changes_leave_room_for_flushes_and_audits(small_rig: Rig) -> None:
+    rig, one, worker = small_rig, small().instances["b.d.1"], small_rig.crew.workers[2]
+    rig.deal(delete(small().instances["a.d.1"], 2))
+    flushed, reads = len(rig.channels[2].flushes), rig.channels[2].reads
+    for version in range(3, 103):
+        rig.fleet.event(put(replace(one, phase=Phase.READY if version % 2 else Phase.NOT_READY), version))
+        worker.step()
+        rig.clock.now_s += 0.1
+    assert len(rig.channels[2].flushes) > flushed
+    assert rig.channels[2].reads > reads
+
+
 def test_many_flushes_let_changes_go_first(small_rig: Rig) -> None:
     switch = small_rig.fleet.switches[2]
     for number in range(100):
@@ -215,6 +238,41 @@ def test_an_instance_is_chosen_only_when_its_own_switch_delivers_to_it(small_rig
     assert new.eip in endpoints(rig.channels[2].held.groups[257])
     delivering = [c for c in rig.channels[3].changes if isinstance(c, PutRow)]
     assert p.Category.FORWARDING in {p.category_of(change.row.cookie) for change in delivering}
+
+
+def test_an_instance_is_chosen_when_its_switch_turns_out_to_deliver_to_it(small_rig: Rig) -> None:
+    """It took the bundle, but its barrier did not come in time."""
+    rig = small_rig
+    new, event = starting(2)
+    rig.set_ports(3, {**rig.channels[3].numbers, "n3p99": 99})
+    rig.channels[3].silent = 1
+    rig.deal(event)
+    assert new.eip not in endpoints(rig.channels[2].held.groups[257])
+    rig.later(RETRY_S)
+    assert new.eip in endpoints(rig.channels[2].held.groups[257])
+
+
+def test_an_instance_that_got_ready_while_the_controller_started_is_chosen(
+    small_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the snapshot, and before its own switch was read."""
+    one = small().instances["b.d.1"]
+    before = small().apply(put(replace(one, phase=Phase.NOT_READY), 2))
+    with rigged(monkeypatch) as restarted:
+        restarted.deal(snapshot(before))
+        restarted.fleet.event(put(one, 3))
+        for node, channel in small_rig.channels.items():
+            restarted.connect(FakeChannel(node, restarted.all_ports(node), channel.held))
+        assert one.eip in endpoints(restarted.channels[2].held.groups[257])
+
+
+def test_a_snapshot_in_between_leaves_nothing_withheld(small_rig: Rig) -> None:
+    _, event = starting(2)
+    small_rig.fleet.event(event)
+    small_rig.fleet.event(snapshot(small().apply(event)))
+    fresh = Generator()
+    fresh.load(small_rig.fleet.generator.index.state)
+    assert small_rig.fleet.desired(2) == fresh.desired[2]
 
 
 def test_an_instance_that_leaves_before_its_switch_knew_it_is_forgotten(small_rig: Rig) -> None:

@@ -10,7 +10,7 @@ import pytest
 from controllers import sdn
 from controllers.policy.book import Book, added
 from controllers.rows import Row, Tables, match
-from controllers.switch.crew import BACK_WITHIN_S, CONFIRMED_WITHIN_S, Confirmation
+from controllers.switch.crew import BACK_WITHIN_S, CONFIRMED_WITHIN_S, SILENT_S, Confirmation
 from controllers.switch.debts import FLUSH_AGAIN_S
 from controllers.switch.flushing import Flush
 from controllers.switch.worker import RETRY_S
@@ -171,14 +171,32 @@ def test_a_policy_is_not_confirmed_while_what_it_forbids_goes_on(small_rig: Rig)
     assert small_rig.fleet.holds(2, revision)
 
 
+def test_a_policy_is_not_confirmed_before_its_flush_whatever_else_happens(small_rig: Rig) -> None:
+    """A change between the policy and the worker's turn goes into one bundle with it."""
+    small_rig.fleet.set_policies(shut())
+    revision = small_rig.fleet.now.revision
+    small_rig.fleet.event(readiness(2))
+    assert small_rig.crew.workers[2].step()
+    assert small_rig.channels[2].flushes == []
+    assert not small_rig.fleet.holds(2, revision)
+
+
+def test_a_policy_that_is_in_force_stays_so_while_other_things_change(small_rig: Rig) -> None:
+    small_rig.fleet.set_policies(shut())
+    assert not small_rig.crew.in_force((2,)).is_complete
+    small_rig.work()
+    small_rig.fleet.event(readiness(2))
+    assert small_rig.crew.in_force((2,)) == Confirmation()
+
+
 def test_a_switch_that_hangs_has_not_confirmed_anything(
     small_rig: Rig, patience: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(small_rig.crew.workers[2], "step", lambda: False)
     assert small_rig.crew.set_policies(shut()) == Confirmation(silent=(2,))
     assert sum(seconds > 0 for seconds in patience) == CONFIRMED_WITHIN_S / 0.5
-    assert small_rig.crew.confirmation((1, 3)) == Confirmation()
-    assert small_rig.crew.confirmation((1, 2, 3)) == Confirmation(silent=(2,))
+    assert small_rig.crew.in_force((1, 3)) == Confirmation()
+    assert small_rig.crew.in_force((1, 2, 3)) == Confirmation(silent=(2,))
 
 
 def test_a_switch_that_is_away_is_not_waited_for_long_and_named(small_rig: Rig, patience: list[float]) -> None:
@@ -191,7 +209,7 @@ def test_a_switch_that_a_policy_does_not_concern_is_not_waited_for(small_rig: Ri
     small_rig.disconnect(small_rig.channels[1])
     small_rig.fleet.set_policies(shut())
     small_rig.work()
-    assert small_rig.crew.confirmation((2,)) == Confirmation()
+    assert small_rig.crew.in_force((2,)) == Confirmation()
 
 
 def test_nothing_is_confirmed_before_the_cluster_is_known(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,12 +249,21 @@ def test_a_switch_is_silent_for_as_long_as_it_owes_an_answer(small_rig: Rig) -> 
 
 
 def test_a_digest_is_that_of_the_tables_as_they_are(small_rig: Rig) -> None:
-    actual, desired = small_rig.crew.digests(2)
+    actual, desired = small_rig.crew.digests()[2]
     assert actual == desired
     small_rig.channels[2].held.rows.popitem()
-    assert small_rig.crew.digests(2) != (desired, desired)
+    assert small_rig.crew.digests()[2] != (desired, desired)
     small_rig.channels[2].closed = True
-    assert small_rig.crew.digests(2) == (None, desired)
+    assert small_rig.crew.digests()[2] == (None, desired)
+
+
+def test_what_is_applied_is_said_without_a_switch_that_hangs(small_rig: Rig) -> None:
+    """Or every instance that is drained would wait for it."""
+    small_rig.channels[2].fails = 9
+    small_rig.deal(readiness(2))
+    assert small_rig.crew.applied == 0
+    small_rig.clock.now_s += SILENT_S + 0.1
+    assert small_rig.crew.applied == 2
 
 
 def test_a_worker_that_is_woken_does_not_read_tables(small_rig: Rig) -> None:
