@@ -11,4 +11,6 @@ Open `generator` first: it knows which node needs which fragment. The row of a c
     calls      one call's rows on one node: admitted, held, denied, limited, copied; its callee's row and group
     callgraph  the calls there are, found from either end
     balance    how a group's slots are dealt out to instances
+
+From when on an instance may be chosen by groups at all, switch/fleet says.
 """

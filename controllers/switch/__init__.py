@@ -6,8 +6,10 @@ holds up its own worker and nobody else.
 Open `worker` first: one thing after another that is done for a switch. Then `state`: all that is known of one.
 
     crew        the workers, one a connected switch; what all switches together have confirmed
-    worker      one switch's greenlet: reads, sends, waits for the barrier, repairs what others have changed
-    fleet       what waits for another switch, and nothing else; hands everybody what differs
+    worker      one switch's greenlet: reads, sends, waits for the barrier; checks the tables every few seconds and puts
+                right what others have changed
+    fleet       hands each switch what differs; and when an instance may be chosen by groups: once its own switch
+                delivers to it
     state       one switch: told, confirmed, owed, to be looked at again (pure)
     reconcile   desired tables - actual tables -> changes in a safe order (pure)
     flushing    which connections a change forbids, and whether they still are forbidden later (pure)

@@ -7,7 +7,7 @@ Open `lab` for the side of whoever starts a lab, `daemon` for the inside, `clust
 
     lab            start a lab in namespaces of its own, find it again, run things in it, stop it
     config         how a lab is to be built, from its runner to its daemon
-    daemon         first process in the lab: builds the cluster, starts the components, answers clients
+    daemon         child of the lab's first process: builds the cluster, starts the components, answers clients
     daemon_client  asks the daemon, over protocol: hosts, namespaces, trunks, components
     protocol       one JSON line each way, with descriptors
     cluster        nodes, trunks, management network and hosts, as one Mininet network

@@ -2,7 +2,8 @@
 
 Settings only: what to do by them, the scaler decides (`testbed.platform.scaler`).
 
-Which label or annotation does what? Open `annotations`; which of them lets a call wake a function, `waking`.
+Which label or annotation does what? Open `annotations`. A call may wake any function but those that `waking` says: no
+label is needed for it, some forbid it.
 
     annotations  labels and annotations -> settings, with every mistake named
     settings     the settings as values; the presets `keda` and `lab`

@@ -1,8 +1,9 @@
 """The scaler: how many instances each function has, by load. It stands for KEDA and the HPA.
 
-It asks the apiserver for replicas and starts nothing itself. Which label or annotation sets what, and which wakes a
-function, is read in `testbed.model.scaling`. A call to a function at zero is held by the gateway
-(`testbed.platform.gateway.service.waking`) or by the controller (`controllers.hold`), which ask here (`activation`).
+It asks the apiserver for replicas and starts nothing itself. Which label or annotation sets what, and which forbids
+that a call wakes a function, is read in `testbed.model.scaling`. A call to a function at zero is held by the controller
+(`controllers.hold`), which asks here (`activation`), or by the gateway (`testbed.platform.gateway.service.waking`),
+which asks the apiserver as OpenFaaS's does.
 
 Open `engine` first.
 

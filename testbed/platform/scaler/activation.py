@@ -1,4 +1,4 @@
-"""The way from no instance to one, at once: whoever holds a call for a function asks for it here.
+"""The way from no instance to one, at once: the controller, which holds a call for a function, asks for it here.
 
 However many ask, the apiserver gets one scale request a function. Scaling by metrics is elsewhere
 (`engine`); which function may be woken, `testbed.model.scaling.waking` says.
