@@ -191,7 +191,7 @@ def test_steady_changes_leave_room_for_flushes_and_audits(small_rig: Rig) -> Non
     rig.deal(delete(small().instances["a.d.1"], 2))
     flushed, reads = len(rig.channels[2].flushes), rig.channels[2].reads
     for version in range(3, 103):
-        rig.fleet.event(put(replace(one, phase=Phase.READY if version % 2 else Phase.NOT_READY), version))
+        rig.fleet.event(put(replace(one, phase=Phase.NOT_READY if version % 2 else Phase.READY), version))
         worker.step()
         rig.clock.now_s += 0.1
     assert len(rig.channels[2].flushes) > flushed
