@@ -82,6 +82,16 @@ def test_calls_stay_held_until_the_instances_own_switch_has_its_rows(small_rig: 
     assert tables_of(channels[3]) == [p.DAG_POLICY.number]
 
 
+def test_calls_are_held_while_the_instances_own_switch_is_away(small_rig: Rig, questions: list[Any]) -> None:
+    channels = small_rig.channels
+    small_rig.deal(c_is(Phase.READY, 2))
+    small_rig.disconnect(channels[2])
+    punted(small_rig)
+    assert (channels[3].packets, small_rig.holding.holds.now(258)) == ([], 1)
+    small_rig.connect(FakeChannel(2, channels[2].numbers, channels[2].held))
+    assert tables_of(channels[3]) == [p.CONNTRACK_ZONE.number]
+
+
 def test_calls_whose_bundle_was_refused_are_released_when_the_switch_was_read_again(
     small_rig: Rig, questions: list[Any]
 ) -> None:

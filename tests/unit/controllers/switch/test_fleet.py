@@ -188,7 +188,7 @@ def test_an_eip_that_has_a_new_owner_keeps_its_connections(small_rig: Rig) -> No
 
 def test_steady_changes_leave_room_for_flushes_and_audits(small_rig: Rig) -> None:
     rig, one, worker = small_rig, small().instances["b.d.1"], small_rig.crew.workers[2]
-    rig.deal(delete(small().instances["a.d.1"], 2))
+    rig.deal(delete(small().instances["a.g.1"], 2))
     flushed, reads = len(rig.channels[2].flushes), rig.channels[2].reads
     for version in range(3, 103):
         rig.fleet.event(put(replace(one, phase=Phase.NOT_READY if version % 2 else Phase.READY), version))
