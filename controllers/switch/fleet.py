@@ -2,7 +2,7 @@
 
 Two things are ordered across switches, and nothing else. An instance is a group's choice only when its own switch
 delivers to it; and a connection is forgotten where it ends only when nobody begins it any more. Everything else
-goes to each switch as fast as that one takes it. Pure: no OpenFlow, no I/O; workers send (worker.py).
+goes to each switch as fast as that one takes it. No OpenFlow and no I/O: workers send (worker.py).
 """
 
 from __future__ import annotations
