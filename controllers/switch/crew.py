@@ -79,7 +79,7 @@ class Crew:
             return  # a late goodbye of an old connection
         worker.end()
         del self.workers[channel.node]
-        self._lost_s[channel.node] = monotonic()
+        self._lost_s[channel.node] = monotonic() if worker.asked_s is None else worker.asked_s
         self.fleet.switch_gone(channel.node)
         self._moved_on()
 

@@ -245,6 +245,15 @@ def test_a_switch_is_silent_for_as_long_as_it_owes_an_answer(small_rig: Rig) -> 
     assert small_rig.crew.silent_s(2) == 2
 
 
+def test_the_silence_of_a_switch_goes_on_when_its_connection_is_given_up(small_rig: Rig) -> None:
+    small_rig.channels[2].fails = 9
+    small_rig.deal(readiness(2))
+    small_rig.clock.now_s += 4
+    small_rig.disconnect(small_rig.channels[2])
+    small_rig.clock.now_s += 2
+    assert small_rig.crew.silent_s(2) == 6
+
+
 # The digest
 
 
