@@ -16,6 +16,7 @@ from typing import Any
 from testbed.model.application import Application, FunctionSpec
 from testbed.platform.images import build as images
 from testbed.platform.images.tools import PROGRAM_PATH
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATES = CHECKOUT / "functions" / "templates"
@@ -61,9 +62,7 @@ class Server:
     ) -> None:
         folder.mkdir(parents=True)
         image = image or build(folder, handler, language)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "log"
         settings = {"port": str(self.port), "listen_address": "127.0.0.1", "FUNCTION_NAME": folder.name}

@@ -20,8 +20,9 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from tests import waiting
+from tests.ports import free_port
 from tests.unit.functions.function_rig import CHECKOUT, Server
-from tests.unit.functions.mariadb_rig import PASSWORD, MariaDb, free_port
+from tests.unit.functions.mariadb_rig import PASSWORD, MariaDb
 
 RETAIL = CHECKOUT / "functions" / "hello_retail"
 FUNCTIONS = (

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.functions.hello_retail.questions import ask, error, sizes
 from tests.unit.functions.hello_retail.retail_rig import FUNCTIONS, RETAIL, shop
-from tests.unit.functions.mariadb_rig import MariaDb, free_port
+from tests.unit.functions.mariadb_rig import MariaDb
 
 
 def test_pooled_connections_are_used_again_and_replaced_when_dead(database: MariaDb, tmp_path: Path) -> None:

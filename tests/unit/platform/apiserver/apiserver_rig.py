@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import requests
 
 from testbed.model.cluster import Host, Role
+from tests.ports import free_port
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
 
@@ -29,9 +29,7 @@ class ApiserverProcess:
         (folder / "images" / "i" / "template.yml").write_text("fprocess: python index.py")
         cluster = {"nodes": [1, 2, 3], "hosts": [host.to_json() for host in HOSTS]}
         (folder / "cluster.json").write_text(json.dumps(cluster))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._argv = [
             *(sys.executable, "-m", "testbed.platform.apiserver.process"),

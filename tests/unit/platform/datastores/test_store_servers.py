@@ -21,15 +21,10 @@ from testbed.model import datastores
 from testbed.model.errors import EnvironmentProblem, PlatformError
 from testbed.platform.datastores import access, mariadb
 from testbed.platform.datastores import mail as store_mail
+from tests.ports import free_port
 
 WAIT_S = 60.0
 PASSWORD = b"it's \\ secret"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def ready(kind: datastores.StoreKind, port: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
-from tests.unit.platform.gateway.loopback import free_port
+from tests.ports import free_port
 
 
 class FakeApiserver:

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.unit.platform.gateway.fake_apiserver import FakeApiserver
-from tests.unit.platform.gateway.loopback import free_port, request, wait_until
+from tests.unit.platform.gateway.loopback import request, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 TEMPLATE = CHECKOUT / "functions" / "templates" / "python3-http"

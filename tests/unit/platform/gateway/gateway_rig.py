@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.unit.platform.gateway.fake_apiserver import FakeApiserver
 from tests.unit.platform.gateway.gateway_processes import GATEWAY, GatewayProcess
-from tests.unit.platform.gateway.loopback import free_port, read_all, wait_until
+from tests.unit.platform.gateway.loopback import read_all, wait_until
 from tests.unit.platform.gateway.scripted_backend import Backend, echo
 
 

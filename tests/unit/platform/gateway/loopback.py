@@ -1,4 +1,4 @@
-"""What the gateway's tests do on the loopback: find a free port, ask, read what is sent, wait."""
+"""What the gateway's tests do on the loopback: ask, read what is sent, wait."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ import http.client
 import socket
 import time
 from collections.abc import Callable, Mapping
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

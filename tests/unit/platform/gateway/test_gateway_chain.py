@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Deployment, Route
+from tests.ports import free_port
 from tests.unit.platform.gateway.fake_apiserver import FakeApiserver
 from tests.unit.platform.gateway.gateway_processes import CHECKOUT, FunctionProcess, GatewayProcess
-from tests.unit.platform.gateway.loopback import free_port, wait_until
+from tests.unit.platform.gateway.loopback import wait_until
 
 HANDLER = CHECKOUT / "functions" / "chain" / "chain"
 

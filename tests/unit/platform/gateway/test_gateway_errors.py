@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.model.cluster import Route
+from tests.ports import free_port
 from tests.unit.platform.gateway.gateway_processes import GatewayProcess
 from tests.unit.platform.gateway.gateway_rig import Rig, rig
-from tests.unit.platform.gateway.loopback import free_port, read_head, wait_until
+from tests.unit.platform.gateway.loopback import read_head, wait_until
 from tests.unit.platform.gateway.scripted_backend import canned
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.platform.gateway.fake_apiserver import FakeApiserver
 from tests.unit.platform.gateway.gateway_processes import CHECKOUT, GatewayProcess
 from tests.unit.platform.gateway.gateway_rig import Rig, rig
-from tests.unit.platform.gateway.loopback import free_port, read_all, read_head, request
+from tests.unit.platform.gateway.loopback import read_all, read_head, request
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from testbed.model.cluster import Route
+from tests.ports import free_port
 from tests.unit.platform.gateway.gateway_processes import BASIC
 from tests.unit.platform.gateway.gateway_rig import Rig, rig
-from tests.unit.platform.gateway.loopback import free_port, read_all
+from tests.unit.platform.gateway.loopback import read_all
 
 
 @pytest.fixture(scope="module")
