@@ -57,7 +57,7 @@ class Holding:
         again.
         """
         punt = read(node, cookie, match, frame)
-        if punt is not None and node in self._fleet.connected and self._fleet.has_snapshot:
+        if punt is not None and self._fleet.switch(node).connected and self._fleet.has_snapshot:
             self._perform(self.holds.punted(punt, self._standing(punt), monotonic()))
 
     # Said by the switches' workers

@@ -98,6 +98,7 @@ class Northbound(sdn.ControllerBase):
         found: dict[str, Any] = {
             "connected": worker is not None,
             "applied": fleet.reached(node).version,
+            "answers": self._crew.answers(node),
             "silent_s": round(self._crew.silent_s(node), 3),
         }
         if digests is not None:

@@ -107,7 +107,7 @@ class Crew:
         """Which of these nodes' switches do not hold what the policies say as they are now."""
         if not self.fleet.has_snapshot:
             return Confirmation(known=False)
-        behind = sorted(node for node in nodes if not self.fleet.holds(node, self.fleet.policed(node)))
+        behind = sorted(node for node in nodes if not self.fleet.holds_policies(node))
         silent = tuple(node for node in behind if node in self.workers)
         return Confirmation(True, silent, tuple(node for node in behind if node not in self.workers))
 
@@ -117,11 +117,14 @@ class Crew:
         since_s = worker.asked_s if worker else self._lost_s.get(node, self._began_s)
         return 0.0 if since_s is None else monotonic() - since_s
 
+    def answers(self, node: int) -> bool:
+        """Whether a node's switch is to be waited for: it is not silent, or not for long."""
+        return self.silent_s(node) <= SILENT_S
+
     @property
     def applied(self) -> int:
         """The newest version that every switch has confirmed that is connected and answers; 0 while one is not read."""
-        answering = [node for node in self.workers if self.silent_s(node) <= SILENT_S]
-        return min((self.fleet.reached(node).version for node in answering), default=0)
+        return min((self.fleet.reached(node).version for node in self.workers if self.answers(node)), default=0)
 
     def digests(self) -> dict[int, tuple[str | None, str]]:
         """By node: the digest of its switch's tables as they are now (None: no answer), and of what it should hold."""

@@ -19,7 +19,7 @@ from controllers.switch.flushing import Flush, flushes, is_due, of_eip, together
 from controllers.switch.latency import Change as Timed
 from controllers.switch.latency import Latencies
 from controllers.switch.reconcile import Change
-from controllers.switch.state import Moment, Switch
+from controllers.switch.state import NEVER, Moment, Switch
 from testbed.model.cluster import Instance
 
 Wake = Callable[[int, Timed | None], None]
@@ -32,11 +32,9 @@ class Fleet:
     def __init__(self, wake: Wake = lambda node, timed: None) -> None:
         self.generator = Generator()
         self.switches: dict[int, Switch] = {}
-        self.connected: set[int] = set()
         self.has_snapshot = False
         self.now = Moment()
         self.latencies = Latencies()
-        self._policed: dict[int, int] = {}  # by node
         self._wake = wake
 
     @property
@@ -47,6 +45,10 @@ class Fleet:
     def desired(self, node: int) -> Tables:
         return self.generator.desired.get(node, Tables())
 
+    def switch(self, node: int) -> Switch:
+        """What is known of a node's switch, whether it ever connected or not."""
+        return self.switches.setdefault(node, Switch(node))
+
     # What happens
 
     def event(self, event: Mapping[str, Any]) -> None:
@@ -56,7 +58,7 @@ class Fleet:
         self._withhold(event)
         touched = self._touch(self.generator.apply(event), started_s, 1)
         if event.get("kind") != "instance":  # what the policies mean may have changed with the functions there are
-            self._policed |= dict.fromkeys(touched, self.now.revision)
+            self._police(touched)
         if event["type"] == "SNAPSHOT":
             self._touch(self.generator.release(set(self.generator.withheld)), started_s, 0)
         if event["type"] == "DELETE" and event["kind"] == "instance":
@@ -70,21 +72,21 @@ class Fleet:
         """From now on these are the provider's policies; the nodes that this concerns."""
         started_s = perf_counter()
         touched = self._touch(self.generator.set_policies(policies), started_s, 0)
-        self._policed |= dict.fromkeys(touched, self.now.revision)
+        self._police(touched)
         return touched
 
     def switch_connected(self, node: int, ports: PortMap) -> Switch:
         """A switch is there; nothing is sent to it before it was read."""
-        switch = self.switches.setdefault(node, Switch(node))
+        switch = self.switch(node)
         switch.distrust()
         switch.ports = dict(ports)
-        self.connected.add(node)
+        switch.connected = True
         return switch
 
     def switch_gone(self, node: int) -> None:
         """Its connection is lost; what it owes it owes when it is back."""
         self.switches[node].distrust()
-        self.connected.discard(node)
+        self.switches[node].connected = False
         self._wake_all_that_owe()
 
     def ports_changed(self, node: int, ports: PortMap) -> None:
@@ -108,22 +110,18 @@ class Fleet:
 
     def reached(self, node: int) -> Moment:
         """How much of history a node's switch has confirmed."""
-        switch = self.switches.get(node)
-        return switch.reached(self.now) if switch and node in self.connected else Moment()
+        return self.switch(node).reached(self.now)
 
     @property
     def everywhere(self) -> Moment:
         """How much of it every connected switch has confirmed; nothing while one was not read."""
-        return min((self.reached(node) for node in self.connected), key=lambda it: it.revision, default=Moment())
+        reached = (one.reached(self.now) for one in self._connected)
+        return min(reached, key=lambda it: it.revision, default=NEVER)
 
-    def holds(self, node: int, revision: int) -> bool:
-        """Whether a node's switch has what a revision brought, and has forgotten what it forbids."""
-        switch = self.switches.get(node)
-        return switch is not None and self.reached(node).revision >= revision and not switch.owed.has_first(revision)
-
-    def policed(self, node: int) -> int:
-        """The newest revision that can have changed what the policies say of calls on this node."""
-        return self._policed.get(node, 0)
+    def holds_policies(self, node: int) -> bool:
+        """Whether a node's switch has what the policies say as they are now, and has forgotten what they forbid."""
+        switch = self.switch(node)
+        return self.reached(node).revision >= switch.policed and not switch.owed.has_first(switch.policed)
 
     def is_due(self, flush: Flush) -> bool:
         return is_due(flush, self.generator.index, self.generator.allows)
@@ -143,10 +141,10 @@ class Fleet:
         """Hand what differs to the switches concerned; their nodes."""
         touched = {node: delta for node, delta in deltas.items() if delta}
         before, self.now = self.now, Moment(self.now.revision + bool(touched), self.version)
-        here = [node for node in touched if node in self.connected]
+        here = [node for node in touched if self.switch(node).connected]
         timed = self.latencies.begun(started_s, perf_counter(), self.version, events, here) if here else None
         for node, delta in touched.items():
-            self.switches.setdefault(node, Switch(node)).touch(delta, before)
+            self.switch(node).touch(delta, before)
             self._wake(node, timed)
         return set(touched)
 
@@ -173,8 +171,7 @@ class Fleet:
         """Connections are to be forgotten. Late ones wait for all that has happened by now."""
         now_s = monotonic()
         for flush in owed:
-            switch = self.switches.setdefault(flush.node, Switch(flush.node))
-            switch.owed.add(flush, self.now.revision if flush.late else since, now_s)
+            self.switch(flush.node).owed.add(flush, self.now.revision if flush.late else since, now_s)
             self._wake(flush.node, None)
 
     def _is_chosen(self, eip: str) -> bool:
@@ -186,6 +183,15 @@ class Fleet:
 
     def _wake_all_that_owe(self) -> None:
         """A late flush may be due: it waits for the other switches."""
-        for node in self.connected:
-            if len(self.switches[node].owed):
-                self._wake(node, None)
+        for switch in self._connected:
+            if len(switch.owed):
+                self._wake(switch.node, None)
+
+    def _police(self, nodes: Iterable[int]) -> None:
+        """What the policies say may have changed on these nodes just now."""
+        for node in nodes:
+            self.switch(node).policed = self.now.revision
+
+    @property
+    def _connected(self) -> list[Switch]:
+        return [switch for switch in self.switches.values() if switch.connected]

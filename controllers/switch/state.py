@@ -39,17 +39,20 @@ class Switch:
 
     `told` is what the switch holds once everything that was handed out has been taken. `delivers`: eIPs whose
     rows it has confirmed, as far as was last known. `repaired`: rows, groups and meters that were not as told. `owed`:
-    connections that it is still to forget.
+    connections that it is still to forget. `policed`: the newest revision that can have changed what the provider's
+    policies say of calls that begin there.
     """
 
     node: int
     ports: dict[str, int] = field(default_factory=dict)
     told: Tables | None = None
+    connected: bool = False
     round: int = 1
     delivers: set[str] = field(default_factory=set)
     repaired: int = 0
     sendings: int = 0
     owed: Debts = field(default_factory=Debts)
+    policed: int = 0
     _resolved: dict[RowKey, RowKey] = field(default_factory=dict)  # key by name -> key by number, of rows installed
     _by_port: dict[str, set[RowKey]] = field(default_factory=dict)  # port name -> keys by name
     _dirty: Delta = field(default_factory=Delta)
@@ -150,7 +153,7 @@ class Switch:
 
     def reached(self, now: Moment) -> Moment:
         """How much of history it has confirmed, when history has come to `now`."""
-        if self.told is None:
+        if self.told is None or not self.connected:
             return NEVER
         return self._sent_since or self._dirty_since or now
 

@@ -204,13 +204,7 @@ class Chaos:
             return _answers(f"{addressing.SCALER_URL}/healthz")
         if component == "apiserver":
             return _asked(self._platform.state) is not None
-        return component.startswith("agent") or self._rows_agree()
-
-    def _rows_agree(self) -> bool:
-        """Whether every switch is connected and holds exactly what the generator says."""
-        switches = _asked(self._platform.switches) or {}
-        return bool(switches) and all(one["connected"] and one["digest"] == one["desired_digest"]
-                                      for one in switches.values())  # fmt: skip
+        return component.startswith("agent") or bool(_asked(self._platform.rows_agree))
 
     def _instance_well(self, instance_id: str, old_pid: int) -> bool:
         if self._instance_pid(instance_id) in (0, old_pid):

@@ -26,12 +26,9 @@ def switches_agree(platform: Platform) -> bool:
     A controller that has just begun knows of no switch at all.
     """
     try:
-        switches = platform.switches().values()
+        return len(platform.switches()) == NODES and platform.rows_agree()
     except PlatformError:
         return False
-    return len(switches) == NODES and all(
-        switch["connected"] and switch["digest"] == switch["desired_digest"] for switch in switches
-    )
 
 
 def request(address: str, target: str = "/?length=1") -> str:

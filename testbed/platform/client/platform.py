@@ -30,8 +30,6 @@ CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0
 """Longer than the controller waits for its switches."""
 POLL_S = 0.04
-SILENT_S = 3.0
-"""A switch that has answered nothing for so long hangs or is away: nobody waits for it any longer."""
 
 LOG = logging.getLogger(__name__)
 
@@ -168,6 +166,11 @@ class Platform:
         switches: dict[str, dict[str, Any]] = self._ask_controller("/version?digest=now")["switches"]
         return switches
 
+    def rows_agree(self) -> bool:
+        """Whether every switch is connected and holds exactly what the controller computes, read now."""
+        switches = self.switches().values()
+        return bool(switches) and all(one["connected"] and one["digest"] == one["desired_digest"] for one in switches)
+
     def flows(self, node: int) -> dict[str, Any]:
         """A node's flow rows and groups with their counters and what each is for (the controller's GET /flows)."""
         return self._ask_controller(f"/flows/{node}")
@@ -229,11 +232,11 @@ class Platform:
 
     def _is_applied(self, version: int) -> bool:
         answer = self._ask_controller("/version")
-        behind = {node: one["silent_s"] for node, one in answer["switches"].items() if one["applied"] < version}
-        if answer["seen"] < version or any(silent_s <= SILENT_S for silent_s in behind.values()):
+        behind = {node: one for node, one in answer["switches"].items() if one["applied"] < version}
+        if answer["seen"] < version or any(one["answers"] for one in behind.values()):
             return False
-        for node, silent_s in behind.items():
-            self._note(f"node{node}'s switch has not answered for {silent_s:.0f} s; it follows when it does")
+        for node, one in behind.items():
+            self._note(f"node{node}'s switch has not answered for {one['silent_s']:.0f} s; it follows when it does")
         return True
 
     def _complaint(self, state: ClusterState, function: Function, timeout_s: float) -> str:

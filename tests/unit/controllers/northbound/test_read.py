@@ -53,7 +53,7 @@ def test_the_version_costs_no_question_to_a_switch(small_rig: Rig) -> None:
     assert {node: channel.reads for node, channel in small_rig.channels.items()} == before
     assert (answer["applied"], answer["seen"]) == (1, 1)
     assert answer["switches"]["2"] == {
-        **{"connected": True, "applied": 1, "silent_s": 0.0},
+        **{"connected": True, "applied": 1, "answers": True, "silent_s": 0.0},
         **{"held_back": 0, "repaired": 0, "conntrack_flush": True},
     }
 
@@ -68,4 +68,4 @@ def test_digests_are_read_when_asked_for(small_rig: Rig) -> None:
 def test_a_switch_that_is_away_is_named(small_rig: Rig) -> None:
     small_rig.disconnect(small_rig.channels[3])
     small_rig.clock.now_s += 2.5
-    assert version(small_rig)["switches"]["3"] == {"connected": False, "applied": 0, "silent_s": 2.5}
+    assert version(small_rig)["switches"]["3"] == {"connected": False, "applied": 0, "answers": True, "silent_s": 2.5}

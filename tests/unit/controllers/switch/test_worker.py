@@ -166,19 +166,18 @@ def test_a_policy_is_not_confirmed_while_what_it_forbids_goes_on(small_rig: Rig)
     worker, revision = small_rig.crew.workers[2], small_rig.fleet.now.revision
     assert worker.step()
     assert small_rig.fleet.reached(2).revision == revision
-    assert not small_rig.fleet.holds(2, revision)
+    assert not small_rig.fleet.holds_policies(2)
     assert worker.step()
-    assert small_rig.fleet.holds(2, revision)
+    assert small_rig.fleet.holds_policies(2)
 
 
 def test_a_policy_is_not_confirmed_before_its_flush_whatever_else_happens(small_rig: Rig) -> None:
     """A change between the policy and the worker's turn goes into one bundle with it."""
     small_rig.fleet.set_policies(shut())
-    revision = small_rig.fleet.now.revision
     small_rig.fleet.event(readiness(2))
     assert small_rig.crew.workers[2].step()
     assert small_rig.channels[2].flushes == []
-    assert not small_rig.fleet.holds(2, revision)
+    assert not small_rig.fleet.holds_policies(2)
 
 
 def test_a_policy_that_is_in_force_stays_so_while_other_things_change(small_rig: Rig) -> None:

@@ -18,7 +18,7 @@ from testbed.model.cluster import Phase, Route
 from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
-from testbed.platform.client.platform import SILENT_S, Platform
+from testbed.platform.client.platform import Platform
 
 NODES = (1, 2, 3)
 
@@ -59,7 +59,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.agents_work = True
-        self.behind: dict[str, float] = {}  # how node2's switch differs
+        self.behind: dict[str, Any] = {}  # how node2's switch differs
         self.notes: list[str] = []
         self._loop = asyncio.new_event_loop()
         started: Future[int] = Future()
@@ -75,7 +75,7 @@ class Cluster:
 
         async def version(_: web.Request) -> web.Response:
             newest = kept.state.version
-            switches = {"1": {"applied": newest, "silent_s": 0.0}, "2": {"applied": newest, "silent_s": 0.0}}
+            switches = {node: {"applied": newest, "silent_s": 0.0, "answers": True} for node in ("1", "2")}
             switches["2"] |= self.behind
             return web.json_response({"applied": newest, "seen": newest, "switches": switches})
 
@@ -140,13 +140,13 @@ def test_a_deployed_application_is_ready_on_its_route(cluster: Cluster) -> None:
 
 
 def test_a_switch_that_has_answered_nothing_for_a_while_is_named_and_not_waited_for(cluster: Cluster) -> None:
-    cluster.behind = {"applied": 0, "silent_s": SILENT_S + 1}
+    cluster.behind = {"applied": 0, "silent_s": 4.0, "answers": False}
     cluster.deploy(application(cluster.folder))
     assert cluster.notes == ["node2's switch has not answered for 4 s; it follows when it does"]
 
 
 def test_a_switch_that_is_behind_but_answers_is_waited_for(cluster: Cluster) -> None:
-    cluster.behind = {"applied": 0, "silent_s": 0.5}
+    cluster.behind = {"applied": 0, "silent_s": 0.5, "answers": True}
     with pytest.raises(PlatformError, match="the switches have not confirmed version"):
         cluster.deploy(application(cluster.folder), timeout_s=1)
     assert cluster.notes == []
