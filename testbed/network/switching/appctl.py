@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from testbed.model.errors import LabError
 
 ANSWER_S = 5
+HAND_UP_S = 2
+"""Handing counters up takes some 0.3 s."""
 
 
 def sockets(lab_folder: Path) -> list[Path]:
@@ -16,10 +19,12 @@ def sockets(lab_folder: Path) -> list[Path]:
     return sorted(lab_folder.glob("ovs/s*/ovs-vswitchd.*.ctl"))
 
 
-def ask(socket: Path, *question: str) -> str:
-    """The answer. LabError with the daemon's words where it refuses, or does not answer within ANSWER_S."""
-    command = ["ovs-appctl", "-T", str(ANSWER_S), "-t", str(socket), *question]
+def ask(socket: Path, *question: str, within_s: int = ANSWER_S) -> str:
+    """The answer. LabError with the daemon's words where it refuses, or where it does not answer in time."""
+    command = ["ovs-appctl", "-T", str(within_s), "-t", str(socket), *question]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode == -signal.SIGALRM:
+        raise LabError(f"no answer within {within_s} s")
     if answer.returncode:
         raise LabError(answer.stderr.strip())
     return answer.stdout
@@ -28,12 +33,12 @@ def ask(socket: Path, *question: str) -> str:
 def hand_up_counters(lab_folder: Path) -> None:
     """Have every switch add what its datapath has counted to its rows, which it does about once a second by itself.
 
-    Takes some 0.3 s. One that does not answer is left out, and so keeps what it had.
+    One that does not answer is left out, and so keeps what it had.
     """
 
     def wait(socket: Path) -> None:
         try:
-            ask(socket, "revalidator/wait")
+            ask(socket, "revalidator/wait", within_s=HAND_UP_S)
         except LabError:  # it hangs, or was replaced
             return
 

@@ -275,7 +275,7 @@ class Platform:
     def _ask_controller(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._session.request(method, f"{self._controller}{path}", json=body, timeout=CONTROLLER_TIMEOUT_S)
-            if 400 <= answer.status_code <= 500 and "error" in (refusal := _json_object(answer)):
+            if answer.status_code >= 400 and "error" in (refusal := _json_object(answer)):
                 raise PlatformError(refusal["error"])
             answer.raise_for_status()
             return answer.json()

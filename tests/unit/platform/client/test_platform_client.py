@@ -82,6 +82,9 @@ class Cluster:
         async def counters(_: web.Request) -> web.Response:
             return web.json_response({"calls": []})
 
+        async def flows(_: web.Request) -> web.Response:
+            return web.json_response({"error": "node3's switch did not answer"}, status=503)
+
         async def agents() -> None:
             while True:
                 for one in list(kept.state.instances.values()):
@@ -92,7 +95,7 @@ class Cluster:
                 await asyncio.sleep(0.005)
 
         async def begin() -> None:
-            app.add_routes([web.get("/version", version), web.get("/counters", counters)])
+            app.add_routes([web.get("/version", version), web.get("/counters", counters), web.get("/flows/3", flows)])
             runner = web.AppRunner(app)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -143,6 +146,11 @@ def test_a_switch_that_has_answered_nothing_for_a_while_is_named_and_not_waited_
     cluster.behind = {"applied": 0, "silent_s": 4.0, "answers": False}
     cluster.deploy(application(cluster.folder))
     assert cluster.notes == ["node2's switch has not answered for 4 s; it follows when it does"]
+
+
+def test_what_the_controller_says_of_a_switch_that_does_not_answer_is_passed_on(cluster: Cluster) -> None:
+    with pytest.raises(PlatformError, match=r"^node3's switch did not answer$"):
+        cluster.platform.flows(3)
 
 
 def test_a_switch_that_is_behind_but_answers_is_waited_for(cluster: Cluster) -> None:
