@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_missing_package(tmp_path: Path) -> None:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     command = (
-        f"mount -t tmpfs -o size=64k tmpfs {tmp_path} && exec {sys.executable} -m testbed.run experiment"
+        f"mount -t tmpfs -o size=64k tmpfs {tmp_path} && exec {shlex.quote(sys.executable)} -m testbed.run experiment"
         f" --out {tmp_path} --lengths 1,2 --delay 0 --repetitions 6 --gateway-upstream pooled --name full-disk"
     )
     result = subprocess.run(
