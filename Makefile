@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-setup: packages .venv/complete build/delay_element
+setup: packages .venv/complete build/delay_element build/place
 
 packages:
 	@vagrant/packages.sh
@@ -19,6 +19,12 @@ packages:
 build/delay_element: testbed/network/switching/delay_element.c | packages
 	mkdir -p build
 	gcc -O2 -Wall -Wextra -Werror -o $@.new $<
+	mv $@.new $@
+
+# Static: it runs where no library can be found yet.
+build/place: testbed/network/process/place.c | packages
+	mkdir -p build
+	gcc -O2 -Wall -Wextra -Werror -static -o $@.new $<
 	mv $@.new $@
 
 experiment: setup

@@ -23,7 +23,12 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 
 PATIENCE_S = 30.0
-STEPS = (("decided_ns", "sandbox_ns"), ("sandbox_ns", "process_ns"), ("process_ns", "ready_ns"))
+STEPS = (
+    ("decided_ns", "sandbox_ns"),
+    ("sandbox_ns", "launch_ns"),
+    ("launch_ns", "process_ns"),
+    ("process_ns", "ready_ns"),
+)
 """Of a cold start, as the node agent reports them; the rest is counted here."""
 
 

@@ -22,6 +22,7 @@ from testbed.model.checkout import CHECKOUT, TEMPLATES
 from testbed.model.errors import EnvironmentProblem, TestbedError, UsageError
 from testbed.network.foreign import foreign_gateway
 from testbed.network.lab import REQUIRED_PROGRAMS, Lab
+from testbed.network.process.place import FIRST_PROCESS
 from testbed.network.switching import datapath
 from testbed.network.switching.trunk import ELEMENT
 from testbed.platform.datastores import mariadb
@@ -91,6 +92,8 @@ def capabilities() -> list[Check]:
         checks.append(Check("datapath", "none", "use --lab-kernel", fatal=True))
     if not ELEMENT.exists():
         checks.append(Check("delay element", "missing", "make setup", fatal=kernel is not None))
+    if not FIRST_PROCESS.exists():
+        checks.append(Check("first process of functions", "missing", "make setup", fatal=True))
     checks.append(lab_kernel())
     checks.append(gateway_program())
     return checks

@@ -42,6 +42,10 @@ def kernel_version(binary: Path) -> str:
     return version
 
 
+SELECTION = 2
+"""Raised when other modules are put together (see `modules.KEPT`): those of an earlier testbed are made again."""
+
+
 def modules_folder(settings: Settings) -> Path:
     """The folder that becomes /lib/modules in the guest. Raises EnvironmentProblem when it is not built."""
     version = kernel_version(kernel_binary(settings))
@@ -53,7 +57,7 @@ def modules_folder(settings: Settings) -> Path:
 
 def built_modules(settings: Settings, version: str) -> Path:
     """Where `build` puts the modules of a version; beside them lies `verified` once a guest has proved them."""
-    return settings.cache / version / "modules"
+    return settings.cache / f"{version}-{SELECTION}" / "modules"
 
 
 def proved(modules: Path) -> bool:

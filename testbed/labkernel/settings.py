@@ -12,7 +12,7 @@ from testbed.model.errors import UsageError
 INSIDE = "TESTBED_IN_LAB_KERNEL"
 """Set to 1 for every process of a guest."""
 
-MODULES = ("openvswitch", "sch_netem", "sch_htb", "veth", "tun", "bridge", "8021q")
+MODULES = ("openvswitch", "sch_netem", "sch_htb", "veth", "tun", "bridge", "8021q", "overlay")
 """What a lab needs loaded; everything else of the network stack can be loaded by `modprobe`."""
 
 COVERED = ("/run", "/var/log", "/etc/openvswitch", "/var/lib/openvswitch")

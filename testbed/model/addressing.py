@@ -9,6 +9,7 @@ Every lab owns its network namespaces, so the plan is the same in all of them.
 
 from __future__ import annotations
 
+import zlib
 from ipaddress import IPv4Address, IPv4Network
 
 from testbed.model.errors import UsageError
@@ -87,6 +88,13 @@ def node_of(address: str) -> int:
 def mac(address: str) -> str:
     """The MAC address of the host with this eIP: locally administered, the IP in its last four bytes."""
     return ":".join(["02", "00", *(f"{byte:02x}" for byte in IPv4Address(address).packed)])
+
+
+def user_id(lab: str, address: str) -> int:
+    """The user of the machine as whom the program of the host with this eIP runs: one for each, in labs of other names
+    with hardly any in common. From 2²⁸ on, where no machine has users."""
+    node, index = node_of(address), int.from_bytes(IPv4Address(address).packed[2:])
+    return 1 << 28 | zlib.crc32(lab.encode()) % 1024 << 20 | node << 16 | index
 
 
 def port_name(address: str) -> str:

@@ -19,10 +19,13 @@ from typing import Any, Protocol, cast
 from testbed.model import addressing
 from testbed.model.cluster import Host, Role
 from testbed.model.errors import LabError, TestbedError
+from testbed.model.stack.callees import GATEWAY_NAMES
 from testbed.network import protocol
 from testbed.network.config import LabConfig
 from testbed.network.process import mounts
+from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import listens
+from testbed.network.process.place import Grounds
 
 PROBE = "probe{node}"
 CONTROLLER_START_S = 30.0
@@ -56,7 +59,6 @@ class Daemon:
     def __init__(self, config: LabConfig) -> None:
         from testbed.network.cluster import Cluster
         from testbed.network.components import Components
-        from testbed.network.process.cgroups import Cgroups
         from testbed.network.process.supervisor import Supervisor
 
         self.config = config
@@ -185,17 +187,12 @@ def serve(config: LabConfig) -> None:
 
 
 def prepare_mounts(config: LabConfig) -> None:
-    """Give the lab an /etc/hosts of its own, where functions find the gateway, and a place for functions' secrets."""
+    """Give the lab an /etc/hosts of its own, where the gateway's name is known, and the grounds of its places."""
     hosts = config.state_folder / "hosts"
-    names = "gateway.openfaas gateway.openfaas.svc.cluster.local gateway"
+    names = " ".join(GATEWAY_NAMES)
     hosts.write_text(f"127.0.0.1 localhost\n{addressing.vip(addressing.GATEWAY_ID)} {names}\n")
     mounts.bind(hosts, Path("/etc/hosts"))
-    scratch = config.state_folder / "mounts"
-    scratch.mkdir(exist_ok=True)
-    try:
-        mounts.provide_folder(mounts.SECRETS_FOLDER, scratch)
-    except OSError as error:
-        print(f"secrets cannot be mounted in this lab: {error}", flush=True)
+    Grounds.of_lab(config.state_folder).prepare(Cgroups.of_lab(config.name).shown_names)
 
 
 def be_init(child: int) -> int:

@@ -1,4 +1,4 @@
-"""Where the time of cold starts went: decision, sandbox, process, readiness, rows.
+"""Where the time of cold starts went: decision, sandbox, launch, isolation, readiness, rows.
 
 Computes from what the apiserver kept of each start and the controller of each change; asks nobody itself.
 """
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-PHASES = ("decision", "sandbox", "process", "readiness", "rows")
-"""decision: the apiserver made the instance -> its node's agent knows; sandbox: -> host with its port stands; process:
--> exec; readiness: -> it answered its own probe; rows: the controller's work until every switch confirmed."""
-_ENDS = ("decided_ns", "noticed_ns", "sandbox_ns", "process_ns", "ready_ns")
+PHASES = ("decision", "sandbox", "launch", "isolation", "readiness", "rows")
+"""decision: the apiserver made the instance -> its node's agent knows; sandbox: -> host with its port stands;
+launch: -> its command, environment and secrets are known, and its callees are there; isolation: -> its place is made
+and its program is started there; readiness: -> it answered its own probe; rows: the controller's work until every
+switch confirmed."""
+_ENDS = ("decided_ns", "noticed_ns", "sandbox_ns", "launch_ns", "process_ns", "ready_ns")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ HOST_SYSCTLS: dict[str, str | int] = {
     "net.ipv4.tcp_tw_reuse": 1,
     "net.ipv4.ip_local_port_range": "10000 65535",
     "net.core.somaxconn": 4096,
+    # Nobody in a host has a right to any port; the mail server's is below 1024.
+    "net.ipv4.ip_unprivileged_port_start": 0,
 }
 USERSPACE_SYSCTLS: dict[str, str | int] = {
     # Larger windows overrun the packet sockets of the userspace datapath.

@@ -2,10 +2,12 @@
 
 It knows neither switches nor hosts; which processes there are, `testbed.network.components` and the node agent say.
 
-Open `supervisor` for how a component is kept running, `cgroups` for limits and accounts.
+Open `supervisor` for how a component is kept running, `place` for what a function can see and do.
 
     supervisor  starts processes, restarts what ends
     cgroups     one group for each instance and component, for cgroup versions 1 and 2
+    place       keeps a program in its place: its own processes, files and user, no right (place.c: the first process)
+    skeleton    the read-only root that all places share
     namespaces  enters network namespaces, sets interfaces up in them
-    mounts      mounts that only the lab, or one process, sees
+    mounts      mounts by system calls
 """

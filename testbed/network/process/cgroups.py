@@ -25,6 +25,7 @@ from testbed.network.process.namespaces import in_thread
 OURS = "testbed"
 PERIOD_US = 100_000
 _CONTROLLERS = ("cpu", "cpuacct", "memory")
+_NO_LIMIT = "no-limit"
 _REMOVE_TIMEOUT_S = 2.0
 
 
@@ -68,6 +69,17 @@ def parse_mounts(mounts: str) -> list[Hierarchy]:
     return found
 
 
+def cpu_sets(mounts: str) -> tuple[Hierarchy, ...]:
+    """Version 1's hierarchy of CPU sets where it is by itself, in the text of /proc/mounts."""
+    lines = (line.split(" ") for line in mounts.splitlines())
+    alone = (mount for _, mount, kind, options, *_ in lines if kind == "cgroup" and _is_cpu_set(options.split(",")))
+    return tuple(Hierarchy(Path(mount), 1, frozenset()) for mount in alone)
+
+
+def _is_cpu_set(options: list[str]) -> bool:
+    return "cpuset" in options and not set(options) & set(_CONTROLLERS)
+
+
 def hierarchies(mounts: str) -> tuple[Hierarchy, ...]:
     """Those to use: version 2 where it has memory and cpu, else version 1's. Each controller once."""
     chosen: list[Hierarchy] = []
@@ -85,18 +97,22 @@ def hierarchies(mounts: str) -> tuple[Hierarchy, ...]:
 class Cgroups:
     """A lab's groups. Paths are like "functions/<instance id>" or "components/gateway"; calls are thread-safe."""
 
-    def __init__(self, lab_name: str, used: tuple[Hierarchy, ...]) -> None:
+    def __init__(self, lab_name: str, used: tuple[Hierarchy, ...], beside: tuple[Hierarchy, ...] = ()) -> None:
+        """`beside`: hierarchies in which nothing is limited or counted, but which programs look for (see `shown`)."""
         self._lab_name = lab_name
         self._used = used
+        self._beside = beside
 
     @classmethod
     def of_lab(cls, lab_name: str, mounts: Path = Path("/proc/self/mounts")) -> Cgroups:
         """The groups of the lab of this name; asks of the machine what can be written."""
-        used = hierarchies(mounts.read_text())
+        text = mounts.read_text()
+        used = hierarchies(text)
         controllers = frozenset[str]().union(*(one.controllers for one in used))
         if not {"cpu", "memory"} <= controllers or not all(_prepare(one, lab_name) for one in used):
-            used = ()
-        return cls(lab_name, used)
+            return cls(lab_name, ())
+        beside = tuple(one for one in cpu_sets(text) if used[0].version == 1 and _prepare(one, lab_name))
+        return cls(lab_name, used, beside)
 
     @property
     def writable(self) -> bool:
@@ -197,6 +213,26 @@ class Cgroups:
                     return _fields(self._folder(one, path) / name).get("oom_kill", 0)
         return 0
 
+    @property
+    def shown_names(self) -> tuple[str, ...]:
+        """The names of the folders below /sys/fs/cgroup in which programs look for a group (version 2: none)."""
+        return tuple(one.mount.name for one in (*self._used, *self._beside) if one.version == 1)
+
+    def shown(self, path: str) -> dict[Path, str]:
+        """Where programs of a group read their limits and usage: folder -> its name below /sys/fs/cgroup ("": there).
+
+        A language's machine believes in a limit only where it finds all the controllers that it knows (Java 17: memory,
+        cpu, cpuacct and cpuset). Where the group has no limit, an empty group stands for it.
+        """
+        found = {}
+        for one in (*self._used, *self._beside):
+            folder = self._folder(one, path)
+            if not folder.exists():
+                folder = self._folder(one, _NO_LIMIT)
+                folder.mkdir(exist_ok=True)
+            found[folder] = "" if one.version == 2 else one.mount.name
+        return found
+
     def remove(self, path: str) -> None:
         """Take a group and those below it away, if it is there; its processes must have ended."""
         for one in self._used:
@@ -204,7 +240,7 @@ class Cgroups:
 
     def remove_all(self) -> None:
         """Take all groups of this lab away, and with the last lab the folder of all; its processes must have ended."""
-        for one in self._used:
+        for one in (*self._used, *self._beside):
             _remove(one.ours / self._lab_name)
             _rmdir(one.ours)
 
@@ -226,7 +262,8 @@ def refusal() -> str:
 
 def remove_dead(running: set[str], mounts: Path = Path("/proc/self/mounts")) -> None:
     """Take away the groups of all labs but these; what runs keeps its groups."""
-    for one in hierarchies(mounts.read_text()):
+    text = mounts.read_text()
+    for one in (*hierarchies(text), *cpu_sets(text)):
         with contextlib.suppress(OSError):
             for folder in one.ours.iterdir():
                 if folder.is_dir() and folder.name not in running:

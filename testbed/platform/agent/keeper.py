@@ -18,7 +18,7 @@ from testbed.model.cluster import Instance, Phase
 from testbed.model.errors import TestbedError
 from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import Away
-from testbed.platform.agent.function_process import FunctionProcess
+from testbed.platform.agent.function_process import FunctionProcess, remove_files
 from testbed.platform.agent.launch import NodeServices, group_of, launch_of, note
 from testbed.platform.agent.probe import greets, is_ready, unfinished_connections
 
@@ -148,8 +148,8 @@ class InstanceKeeper(threading.Thread):
         self.waits_for_callee = True  # before the look at what there is: whatever comes after it wakes this thread
         launch = launch_of(self._instance, self._services)
         self.waits_for_callee = False
-        process = FunctionProcess.start(launch, self._netns, self._services.cgroups)
-        self._timings.setdefault("process_ns", time.monotonic_ns())
+        self._timings.setdefault("launch_ns", time.monotonic_ns())
+        process = FunctionProcess.start(launch, self._netns, self._services.grounds, self._services.cgroups)
         log.info("%s runs as process %d", self.name, process.pid)
         return process
 
@@ -183,6 +183,7 @@ class InstanceKeeper(threading.Thread):
                 return
             if ready:
                 failures = 0
+                self._timings.setdefault("process_ns", process.program_started_ns() or time.monotonic_ns())
                 self._timings.setdefault("ready_ns", time.monotonic_ns())
                 self._report(Phase.READY)
             elif self._reported is Phase.READY:
@@ -216,8 +217,7 @@ class InstanceKeeper(threading.Thread):
         self._insist(self._remove_sandbox)
         self._services.cgroups.remove(group_of(self.name))
         self._insist(lambda: stores.remove_data(self._services.state_folder, self.name))
-        self._services.hosts_file(self.name).unlink(missing_ok=True)
-        self._services.pid_file(self.name).unlink(missing_ok=True)
+        remove_files(self._services.pid_file(self.name))
         if self._known:
             self._insist(lambda: self._services.control.delete(self.name))
         log.info("%s is gone", self.name)

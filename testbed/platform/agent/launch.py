@@ -1,4 +1,4 @@
-"""What an instance is started with: command, environment, limits, secrets, and where its output goes.
+"""What an instance is started with: command, environment, limits, its place, and where its output goes.
 
 Values from the cluster's state and the function's image; `function_process` starts it, `keeper` says when.
 """
@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from testbed.model import rewrite
+from testbed.model import addressing, datastores, rewrite
 from testbed.model.addressing import FUNCTION_PORT
 from testbed.model.cluster import ClusterState, Function, Instance
 from testbed.model.errors import LabError
 from testbed.model.quantities import parse_limits
+from testbed.model.stack.callees import GATEWAY_NAMES
 from testbed.network.process.cgroups import Cgroups
+from testbed.network.process.place import LARGEST_FILES_BYTES, Grounds, Place
 from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import ControlPlane
 from testbed.platform.agent.function_process import Launch
@@ -37,6 +39,7 @@ class Sandboxes(Protocol):
 class NodeServices:
     """What all keepers of a node share. `state` gives the cluster as the agent knows it now."""
 
+    lab_name: str
     lab: Sandboxes
     control: ControlPlane
     state: Callable[[], ClusterState]
@@ -53,12 +56,16 @@ class NodeServices:
     def pid_file(self, instance_id: str) -> Path:
         return self.pids / f"{instance_id}.pid"
 
-    def hosts_file(self, instance_id: str) -> Path:
-        """What a function that owns stores sees as /etc/hosts."""
-        return self.pids / f"{instance_id}.hosts"
+    @property
+    def grounds(self) -> Grounds:
+        return Grounds.of_lab(self.state_folder)
 
     def log_file(self, instance_id: str) -> Path:
         return self.logs / f"{instance_id}.log"
+
+
+GATEWAY_LINE = f"{addressing.vip(addressing.GATEWAY_ID)}\t{' '.join(GATEWAY_NAMES)}"
+"""Where a function's /etc/hosts says that the gateway is."""
 
 
 def group_of(instance_id: str) -> str:
@@ -79,7 +86,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         raise LabError(f"function {instance.function_name} is not known; instance {instance.id} cannot start")
     if function.store:
         return _launch_of_store(instance, function, services)
-    hosts = stores.hosts_file(function, instance.eip, state, services.hosts_file(instance.id))
+    store_lines = stores.names(function, state)
     folder = (services.images / build.folder_name(function.image)).resolve()
     fprocess = function.environment.get("fprocess") or build.read_template(folder).fprocess
     vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
@@ -95,33 +102,40 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
     }
     limits = parse_limits(function.limits)
     services.cgroups.make(group_of(instance.id), limits.memory_bytes, limits.cpu_cores)
-    return Launch(
+    place = Place(
         instance.id,
-        tuple(shlex.split(fprocess)),
+        addressing.user_id(services.lab_name, instance.eip),
+        instance.eip,
         folder,
-        environment,
-        services.log_file(instance.id),
-        services.pid_file(instance.id),
-        group_of(instance.id),
-        services.control.secrets(instance.id) if function.secrets else None,
-        hosts,
         function.read_only_root_filesystem,
+        names=(GATEWAY_LINE, *store_lines),
+        secrets=services.control.secrets(instance.id) if function.secrets else {},
+        group=group_of(instance.id),
+        # Files are memory: a full disk is to be told from a process that is killed for its memory.
+        files_bytes=min(limits.memory_bytes // 2, LARGEST_FILES_BYTES) if limits.memory_bytes else LARGEST_FILES_BYTES,
     )
+    return _launch(place, tuple(shlex.split(fprocess)), environment, services)
 
 
 def _launch_of_store(instance: Instance, store: Function, services: NodeServices) -> Launch:
-    """A store's process: a module of this package on the namespace's data folder."""
+    """A store's process: a module of this package on the store's data folder."""
     services.cgroups.make(group_of(instance.id))
-    return Launch(
+    user_id = addressing.user_id(services.lab_name, instance.eip)
+    script = datastores.script(services.state_folder, store.namespace, store.name)
+    place = Place(
         instance.id,
-        stores.command_line(store, services.state_folder),
-        services.state_folder,
-        stores.environment(),
-        services.log_file(instance.id),
-        services.pid_file(instance.id),
-        group_of(instance.id),
-        services.control.secrets(instance.id) if store.secrets else None,
+        user_id,
+        instance.eip,
+        secrets=services.control.secrets(instance.id) if store.secrets else {},
+        files={stores.SCRIPT: script.read_bytes()} if script.is_file() else {},
+        data=stores.provide_data(services.state_folder, store, user_id),
+        group=group_of(instance.id),
     )
+    return _launch(place, stores.command_line(store, bool(place.files)), stores.environment(), services)
+
+
+def _launch(place: Place, argv: tuple[str, ...], environment: dict[str, str], services: NodeServices) -> Launch:
+    return Launch(place, argv, environment, services.log_file(place.name), services.pid_file(place.name))
 
 
 def note(log_file: Path, what: str) -> None:

@@ -23,7 +23,7 @@ from testbed.network.daemon_client import LabClient
 from testbed.network.process.cgroups import Cgroups
 from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import Away, ControlPlane
-from testbed.platform.agent.function_process import FunctionProcess
+from testbed.platform.agent.function_process import FunctionProcess, remove_files
 from testbed.platform.agent.keeper import InstanceKeeper
 from testbed.platform.agent.launch import NodeServices, Sandboxes, group_of
 from testbed.platform.agent.rotation import LogRotation
@@ -35,7 +35,15 @@ class Agent:
     """The instances of one node. `follow` is its main loop."""
 
     def __init__(
-        self, node: int, lab: Sandboxes, control: ControlPlane, images: Path, logs: Path, pids: Path, cgroups: Cgroups
+        self,
+        node: int,
+        lab_name: str,
+        lab: Sandboxes,
+        control: ControlPlane,
+        images: Path,
+        logs: Path,
+        pids: Path,
+        cgroups: Cgroups,
     ) -> None:
         self._node = node
         self._control = control
@@ -44,7 +52,7 @@ class Agent:
         self._lock = threading.Lock()
         self._cleared = False
         pids.mkdir(parents=True, exist_ok=True)
-        self._services = NodeServices(lab, control, lambda: self._state, images, logs, pids, cgroups)
+        self._services = NodeServices(lab_name, lab, control, lambda: self._state, images, logs, pids, cgroups)
 
     def follow(self) -> None:
         """Follow the apiserver for ever; when it is away, what runs goes on running."""
@@ -126,8 +134,7 @@ class Agent:
                 log.warning("something of %s stays: %s", instance_id, error)
                 continue
             self._services.cgroups.remove(group_of(instance_id))
-            self._services.hosts_file(instance_id).unlink(missing_ok=True)
-            pid_file.unlink(missing_ok=True)
+            remove_files(pid_file)
 
 
 def main() -> None:
@@ -141,14 +148,16 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     state = Path(os.environ.get("TESTBED_STATE", ".")).resolve()
+    lab_name = os.environ["TESTBED_LAB"]
     Agent(
         arguments.node,
+        lab_name,
         LabClient(arguments.lab_socket),
         ControlPlane(arguments.apiserver, arguments.controller),
         arguments.images,
         arguments.logs,
         state / "agents" / f"node{arguments.node}",
-        Cgroups.of_lab(os.environ["TESTBED_LAB"]),
+        Cgroups.of_lab(lab_name),
     ).follow()
 
 

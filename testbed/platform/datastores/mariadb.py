@@ -1,9 +1,9 @@
 """A data store: Debian's MariaDB server, in the process of a store's instance.
 
-Makes the data folder when there is none, in one step, so that a half-made one is never used; then becomes the
-server. The memory that it takes is small (some 30 MB), because several tenants' share one machine. Run by the node
-agent as `python -m testbed.platform.datastores.mariadb --data DIR --port N [--script FILE]`; the password of the user
-`app` is read from the instance's secrets. Nothing is measured or restarted here.
+Makes the tables when there are none, in one step, so that half-made ones are never used; then becomes the server. The
+memory that it takes is small (some 30 MB), because several tenants' share one machine. Run by the node agent, in the
+store's place, as `python -m testbed.platform.datastores.mariadb --data DIR --port N [--script FILE]`; the password of
+the user `app` is read from the store's secrets. Nothing is measured or restarted here.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pathlib import Path
 
 from testbed.model.datastores import KINDS
 from testbed.model.errors import EnvironmentProblem, TestbedError
-from testbed.network.process.mounts import SECRETS_FOLDER
+from testbed.network.process.skeleton import SECRETS
 
 DATABASE = USER = "app"
 SOCKET = "mysqld.sock"
+TABLES = "data"
+"""The server's own folder in the store's."""
 _PACKAGE_SQL = Path("/usr/share/mysql")
 _SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_system_tables_data.sql")
 _ERROR_LINES = 3
 
 _SETTINGS = (
     "--no-defaults",  # the machine's own configuration is no business of the lab's
-    "--user=root",
     "--skip-performance-schema",
     "--skip-name-resolve",
     "--skip-log-bin",
@@ -71,16 +72,16 @@ def server() -> str:
 
 
 def administrator() -> str:
-    """Who may do everything, by the server's socket alone: the user of the machine that runs it, in a lab root."""
+    """Who may do everything, by the server's socket alone: the user of the machine whom this process runs as."""
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def make_data(program: str, data: Path, script: str) -> None:
-    """Make the data folder: system tables, database `app`, and what `script` puts into it. EnvironmentProblem."""
-    staging = data.with_name(f".{data.name}.new")
+def make_data(program: str, data: Path, script: str, administrator: str) -> None:
+    """Make the tables below `data`: the system's, and database `app` with what `script` puts in. EnvironmentProblem."""
+    staging = data / f"{TABLES}.new"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, mode=0o700)
-    lines = ["create database mysql;", "use mysql;", f"set @auth_root_socket='{administrator()}';"]
+    lines = ["create database mysql;", "use mysql;", f"set @auth_root_socket='{administrator}';"]
     lines += [(_PACKAGE_SQL / name).read_text() for name in _SYSTEM_TABLES]
     lines += [f"create database {DATABASE};", f"use {DATABASE};", script]
     made = subprocess.run(
@@ -94,7 +95,7 @@ def make_data(program: str, data: Path, script: str) -> None:
         lines = made.stderr.splitlines()
         said = [line for line in lines if line.startswith("ERROR:")] or [line for line in lines if "ERROR" in line]
         raise EnvironmentProblem(f"the data of mariadb could not be made: {' '.join(said[:_ERROR_LINES])}")
-    staging.rename(data)
+    staging.rename(data / TABLES)
 
 
 def statements_at_start(password: bytes) -> str:
@@ -109,26 +110,27 @@ def statements_at_start(password: bytes) -> str:
 
 def command_line(program: str, data: Path, port: int, init_file: Path) -> tuple[str, ...]:
     """The server, listening on `port` of every address of its host and on a socket in its data folder."""
-    here = (f"--datadir={data}", f"--socket={data / SOCKET}", f"--pid-file={data / 'mysqld.pid'}")
+    here = (f"--datadir={data / TABLES}", f"--socket={data / SOCKET}", f"--pid-file={data / 'mysqld.pid'}")
     return (program, *_SETTINGS, *here, "--bind-address=0.0.0.0", f"--port={port}", f"--init-file={init_file}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="testbed.platform.datastores.mariadb", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="data folder; made when it is missing")
+    parser.add_argument("--data", type=Path, required=True, help="the store's folder")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--administrator", default="root", help="who may do everything by the server's socket")
     parser.add_argument("--script", type=Path, help="SQL that is run in the database app when the data is made")
     arguments = parser.parse_args()
     try:
         program = server()
-        if not arguments.data.is_dir():
-            script = arguments.script.read_text() if arguments.script and arguments.script.is_file() else ""
-            make_data(program, arguments.data, script)
+        if not (arguments.data / TABLES).is_dir():
+            script = arguments.script.read_text() if arguments.script else ""
+            make_data(program, arguments.data, script, arguments.administrator)
     except TestbedError as error:
         sys.exit(str(error))
     init_file = arguments.data / ".start.sql"
     init_file.touch(mode=0o600)
-    init_file.write_text(statements_at_start((SECRETS_FOLDER / KINDS["mariadb"].secret).read_bytes()))
+    init_file.write_text(statements_at_start((SECRETS / KINDS["mariadb"].secret).read_bytes()))
     os.execv(program, command_line(program, arguments.data, arguments.port, init_file))
 
 

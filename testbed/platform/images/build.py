@@ -111,7 +111,6 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
     (images_dir / _BUILDS).mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=images_dir / _BUILDS))
     try:
-        staging.chmod(0o755)
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "node_modules/.cache")
         shutil.copytree(template_dir, staging, dirs_exist_ok=True, ignore=ignore)
         shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
@@ -121,11 +120,23 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
         if not target.exists():
             if template.build:
                 tools.run_build(function.name, template.build, staging)
+            _open_to_all(staging)
             staging.rename(target)
         _point(images_dir / name, target)
         return target.name
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let the function, whoever its user is, read its image and write to its own copy of it.
+
+    The image itself lies where only root gets, and is changed by nobody.
+    """
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            runs = path.is_dir() or path.stat().st_mode & 0o111
+            path.chmod(0o777 if runs else 0o666)
 
 
 def _point(link: Path, target: Path) -> None:

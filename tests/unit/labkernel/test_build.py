@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.labkernel import build, debian, modules, selfcheck, settings
+from testbed.labkernel import build, debian, host, modules, selfcheck, settings
 from testbed.model.errors import EnvironmentProblem
 
 DEPENDENCIES = {
@@ -91,11 +91,12 @@ def test_proved_modules_are_not_built_again(
     program = tmp_path / "kernel"
     program.write_text("#!/bin/sh\necho 6.1.5\n")
     program.chmod(0o755)
-    (tmp_path / "6.1.5" / "modules").mkdir(parents=True)
-    (tmp_path / "6.1.5" / "verified").touch()
     monkeypatch.setattr(build, "make", lambda *_: pytest.fail("built again"))
     chosen = replace(settings.from_environ({}), kernel=str(program), cache=tmp_path)
-    assert build.build(chosen) == tmp_path / "6.1.5" / "modules"
+    folder = host.built_modules(chosen, "6.1.5")
+    folder.mkdir(parents=True)
+    (folder.parent / "verified").touch()
+    assert build.build(chosen) == folder
     assert "ready" in capsys.readouterr().out
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,8 +13,30 @@ from typing import Any
 
 from testbed.model.cluster import ClusterState, Deployment, Function, Instance, Phase, Route
 from testbed.model.errors import LabError
+from testbed.network.process.cgroups import Cgroups
+from testbed.network.process.place import Grounds, Place, Start
 from testbed.platform.agent.control_plane import Away
 from testbed.platform.agent.process import Agent
+
+FIRST_PROCESS = Path(__file__).with_name("first_process.py")
+
+
+def start_outside(place: Place, what: Start, netns: int, grounds: Grounds, cgroups: Cgroups) -> subprocess.Popen[bytes]:
+    """In the stead of `testbed.network.process.place.start`, which takes root: the program, kept in no place."""
+    line = (sys.executable, "-S", FIRST_PROCESS, what.status_file, ",".join(map(str, what.fds)), *what.argv)
+    with what.output.open("ab") as output:
+        child = subprocess.Popen(
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=place.program,
+            env={"PATH": os.environ["PATH"], **what.environment},
+            start_new_session=True,
+            pass_fds=what.fds,
+        )
+    what.pid_file.write_text(str(child.pid))
+    return child
 
 
 class World:
@@ -31,6 +55,7 @@ class World:
         self.reasons: list[str] = []
         self.oom = 0
         self.groups: list[str] = []
+        self.places: list[Place] = []
 
     # the lab's client
 
@@ -124,7 +149,7 @@ class Bench:
     def new_agent(self) -> Agent:
         """An agent that finds on disk what the last one left."""
         parts: Any = self.world
-        agent = Agent(2, parts, parts, self.folder / "images", self.folder / "logs", self.folder / "pids", parts)
+        agent = Agent(2, "lab", parts, parts, self.folder / "images", self.folder / "logs", self.folder / "pids", parts)
         self.agents.append(agent)
         return agent
 

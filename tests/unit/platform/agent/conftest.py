@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from testbed.network.process.place import Place
 from testbed.platform.agent import function_process, keeper
-from tests.unit.platform.agent.agent_rig import Bench, World, until
+from tests.unit.platform.agent.agent_rig import Bench, World, start_outside, until
 
 
 @pytest.fixture
@@ -20,7 +23,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     (image / "template.yml").write_text("fprocess: sh run.sh")
     (image / "run.sh").write_text("env\nexec sleep 1000\n")
     world = World()
-    monkeypatch.setattr(function_process, "setns", lambda netns: None)
+
+    def start(place: Place, *arguments: Any) -> subprocess.Popen[bytes]:
+        world.places.append(place)
+        return start_outside(place, *arguments)
+
+    monkeypatch.setattr(function_process.place, "start", start)
     monkeypatch.setattr(keeper, "is_ready", world.is_ready)
     monkeypatch.setattr(keeper, "unfinished_connections", world.unfinished_connections)
     for name in ("FIRST_BACK_OFF_S", "RETRY_S", "PROBE_INTERVAL_S", "LAST_POLL_S"):

@@ -6,14 +6,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from testbed.model.cluster import Phase
-from testbed.platform.agent import function_process, keeper
+from testbed.platform.agent import keeper
 from tests.unit.platform.agent.agent_rig import Bench, until
 
 
@@ -61,11 +60,12 @@ def test_the_steps_of_a_start_are_reported_once(bench: Bench) -> None:
     bench.tell(bench.instance())
     bench.await_diary("one.t.1 Ready")
     times = bench.world.timings[0]
-    assert list(times) == ["noticed_ns", "sandbox_ns", "process_ns", "ready_ns"]
+    assert list(times) == ["noticed_ns", "sandbox_ns", "launch_ns", "process_ns", "ready_ns"]
     assert (
         before_ns
         < times["noticed_ns"]
         < times["sandbox_ns"]
+        < times["launch_ns"]
         < times["process_ns"]
         < times["ready_ns"]
         < time.monotonic_ns()
@@ -109,15 +109,12 @@ def test_limits_become_the_groups_and_the_group_goes_with_the_instance(bench: Be
     assert bench.world.groups == [f"functions/one.t.1 {64 << 20} 0.5", "remove functions/one.t.1"]
 
 
-def test_secrets_are_there_before_the_process_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounted: list[Mapping[str, bytes]] = []
-    monkeypatch.setattr(function_process, "unshare", lambda kinds: None)
-    monkeypatch.setattr(function_process, "mount_secrets", mounted.append)
+def test_secrets_are_in_the_place_before_the_process_is(bench: Bench) -> None:
     one = replace(bench.state.functions["one.t"], secrets=("key",))
     bench.state = replace(bench.state, functions={"one.t": one})
     bench.tell(bench.instance())
     bench.await_diary("one.t.1 Ready")
-    assert mounted == [{"key": b"value"}]
+    assert bench.world.places[0].secrets == {"key": b"value"}
 
 
 def test_a_server_that_says_it_listens_is_probed_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,9 @@ import pytest
 from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
 from testbed.model.watch import Decoder
-from testbed.network.process.cgroups import Cgroups
-from testbed.platform.agent import function_process, probe
+from testbed.platform.agent import probe
 from testbed.platform.agent.control_plane import Away, ControlPlane
-from testbed.platform.agent.function_process import FunctionProcess, Launch, _belongs_to
+from testbed.platform.agent.function_process import FunctionProcess, _belongs_to
 
 
 @pytest.fixture
@@ -216,24 +215,3 @@ def test_a_process_is_known_by_its_instance_not_by_its_number(tmp_path: Path) ->
         file.write_text(content)
         assert FunctionProcess.adopt(file, "one.t.1") is None
     assert FunctionProcess.adopt(tmp_path / "missing", "one.t.1") is None
-
-
-def test_a_process_is_found_at_every_moment_of_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(function_process, "setns", lambda netns: None)
-    (tmp_path / "run.sh").write_text("exec env sleep 1000\n")
-    file = tmp_path / "one.t.1.pid"
-    for _ in range(10):
-        file.write_text("")
-        launch = Launch("one.t.1", ("sh", "run.sh"), tmp_path, {}, tmp_path / "log", file)
-        process = FunctionProcess.start(launch, 0, Cgroups("l", ()))
-        try:
-            while not file.read_text().strip():
-                assert not process.ended()
-            for _ in range(100):  # it becomes sh, env and sleep meanwhile
-                adopted = FunctionProcess.adopt(file, "one.t.1")
-                assert adopted is not None
-                adopted.close()
-        finally:
-            process.stop(1.0)
-            process.close()
-    assert FunctionProcess.adopt(file, "one.t.1") is None

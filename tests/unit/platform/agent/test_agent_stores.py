@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from testbed.model import addressing
 from testbed.model.cluster import Function, Instance, Phase
-from testbed.platform.agent import function_process, keeper, stores
+from testbed.platform.agent import keeper, stores
+from testbed.platform.agent.launch import GATEWAY_LINE
 from tests.unit.platform.agent.agent_rig import Bench, until
 
 STORE = Instance("mail.t.1", "t", "mail", 2, "10.202.0.9")
@@ -17,9 +19,9 @@ STORE = Instance("mail.t.1", "t", "mail", 2, "10.202.0.9")
 @pytest.fixture
 def owner(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The function owns a store, whose process is one that sleeps."""
-    monkeypatch.setattr(function_process, "unshare", lambda kinds: None)
-    monkeypatch.setattr(function_process, "mount_hosts", lambda file: bench.world.diary.append(file.read_text()))
-    monkeypatch.setattr(stores, "command_line", lambda store, folder: ("sleep", "1000"))
+    monkeypatch.setattr(stores, "command_line", lambda store, has_script: ("sleep", "1000"))
+    # Nobody but root gives folders away.
+    monkeypatch.setattr(addressing, "user_id", lambda lab, address: os.geteuid())
     monkeypatch.setattr(keeper, "greets", lambda netns, port, greeting, timeout_s: port == 587)
     mail = Function("t", "mail", 257, "10.96.1.1", "", 1, port=587, store=True)
     one = replace(bench.state.functions["one.t"], stores=("mail",))
@@ -34,9 +36,9 @@ def test_a_function_starts_when_its_stores_are_ready_and_finds_them_by_name(owne
     assert "one.t.1 Ready" not in owner.world.diary
     owner.tell(owner.instance(), replace(STORE, phase=Phase.READY))
     owner.await_diary("one.t.1 Ready")
-    (hosts,) = [entry for entry in owner.world.diary if "localhost" in entry]
-    assert hosts.splitlines()[-1] == "10.96.1.1\tmail mail.t"
-    assert f"10.202.0.1\t{os.uname().nodename}" in hosts.splitlines()
+    place = owner.world.places[-1]
+    assert (place.name, place.address) == ("one.t.1", "10.202.0.1")
+    assert place.names == (GATEWAY_LINE, "10.96.1.1\tmail mail.t")
     assert "stores/mail.t.1 None None" in owner.world.groups
 
 
@@ -44,10 +46,10 @@ def test_a_function_starts_when_its_stores_are_ready_and_finds_them_by_name(owne
 def test_an_owner_is_not_told_of_a_store_that_is_not_ready(owner: Bench, phase: Phase) -> None:
     one = owner.state.functions["one.t"]
     ready = replace(owner.state, instances={STORE.id: replace(STORE, phase=Phase.READY)})
-    assert stores.hosts_text(one, ready, "127.0.0.1 localhost", "10.202.0.1 here").endswith("10.96.1.1\tmail mail.t\n")
+    assert stores.names(one, ready) == ("10.96.1.1\tmail mail.t",)
     state = replace(owner.state, instances={STORE.id: replace(STORE, phase=phase)})
     with pytest.raises(stores.StoreNotReady, match=r"the store mail\.t is not ready yet"):
-        stores.hosts_text(one, state, "127.0.0.1 localhost", "10.202.0.1 here")
+        stores.names(one, state)
 
 
 def test_a_crash_leaves_a_stores_data_and_its_removal_does_not(owner: Bench) -> None:

@@ -43,10 +43,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("lab")
     data, port = datastores.folder(folder, "t", "mariadb"), free_port()
     program = mariadb.server()
-    mariadb.make_data(program, data, "CREATE TABLE things (name VARCHAR(20));\nINSERT INTO things VALUES ('Tür');\n")
+    script = "CREATE TABLE things (name VARCHAR(20));\nINSERT INTO things VALUES ('Tür');\n"
+    mariadb.make_data(program, data, script, mariadb.administrator())
     start = folder / "start.sql"
     start.write_text(mariadb.statements_at_start(PASSWORD))
-    line = mariadb.command_line(program, data, port, start)
+    # It does not serve as root unless it is told to; these tests may run as anybody.
+    line = (*mariadb.command_line(program, data, port, start), f"--user={mariadb.administrator()}")
     with (folder / "log").open("w") as log, subprocess.Popen(line, stdout=log, stderr=log) as server:
         try:
             assert ready(datastores.KINDS["mariadb"], port), (folder / "log").read_text()
@@ -103,8 +105,8 @@ def test_what_the_data_store_refuses_is_one_sentence(state: Path) -> None:
 def test_a_script_that_fails_leaves_no_data_and_says_why(tmp_path: Path) -> None:
     data = tmp_path / "mariadb"
     with pytest.raises(EnvironmentProblem, match=r"^the data of mariadb could not be made: ERROR: 1064 .* at line 1$"):
-        mariadb.make_data(mariadb.server(), data, "CREATE TABEL a (b INT);")
-    assert not data.exists()
+        mariadb.make_data(mariadb.server(), data, "CREATE TABEL a (b INT);", mariadb.administrator())
+    assert not (data / mariadb.TABLES).exists()
 
 
 def test_a_server_that_cannot_take_connections_is_not_ready() -> None:
