@@ -63,7 +63,8 @@ class Place:
     `name` is its host name and resolves to `address`; `user_id` is its user's, who is called app. `program` is shown
     at /home/app (None: nothing is), where it may be changed without the folder being changed, unless `read_only`.
     `names`: further lines of its file of hosts. `secrets` and `files`: name -> content, below /run/secrets and /run.
-    `data` is shown at /var/lib/store and written to. `group` is its cgroup, made already ("": none).
+    `shown`: files and folders of the machine -> where below /run they can be read. `data` is shown at /var/lib/store
+    and written to. `group` is its cgroup, made already ("": none).
     `files_bytes`: how much it may write, all its files together.
     """
 
@@ -75,6 +76,7 @@ class Place:
     names: Sequence[str] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    shown: Mapping[Path, str] = field(default_factory=dict)
     data: Path | None = None
     group: str = ""
     files_bytes: int = LARGEST_FILES_BYTES
@@ -197,6 +199,11 @@ def _furnish(place: Place, grounds: Grounds, cgroups: Cgroups) -> None:
         file = base / "run" / name
         file.write_bytes(content)
         file.chmod(0o444)
+    for source, seen in place.shown.items():
+        target = base / "run" / seen
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.mkdir() if source.is_dir() else target.touch()
+        show(source, target, _KEPT | RDONLY)
     root = base / "root"
     bind(grounds.skeleton, root)
     for name, seen in (("tmp", "tmp"), ("shm", "dev/shm"), ("run", "run")):

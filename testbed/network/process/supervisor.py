@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.errors import LabError, UsageError
+from testbed.network.process import place
 from testbed.network.process.cgroups import Cgroups
+from testbed.network.process.namespaces import open_netns
+from testbed.network.process.place import Grounds, Place, Start
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -25,13 +28,23 @@ HEALTHY_AFTER_S = 10.0
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to keep running. `fds` stay open in it; `group` is its cgroup among the lab's ("": components/NAME)."""
+    """A process to keep running. `fds` stay open in it; `group` is its cgroup among the lab's ("": components/NAME).
+
+    With a `place` it is kept there, in the network namespace of process `host_pid`, and has no other environment than
+    its own; without, it runs with the lab's rights.
+    """
 
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     fds: tuple[int, ...] = ()
     group: str = ""
+    place: Place | None = None
+    host_pid: int = 0
+
+    @property
+    def own_group(self) -> str:
+        return self.group or f"components/{self.name}"
 
 
 class Supervised:
@@ -69,15 +82,24 @@ class Supervised:
     def describe(self) -> dict[str, Any]:
         process = self.process
         running = process is not None and process.poll() is None
-        return {"pid": process.pid if process and running else None, "restarts": self.restarts}
+        return {"pid": self._program_pid(process) if process and running else None, "restarts": self.restarts}
+
+    def _program_pid(self, process: subprocess.Popen[bytes]) -> int | None:
+        """The number of the program itself, which in a place is the child of the place's first process."""
+        if self.spec.place is None:
+            return process.pid
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        except OSError:  # it has just ended
+            return None
+        return int(children[0]) if children else None
 
     def _keep(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             started = time.monotonic()
-            group = self.spec.group or f"components/{self.spec.name}"
             try:
-                self.process = self._cgroups.spawn(group, self._start)
+                self.process = self._start_in_place(self.spec.place) if self.spec.place else self._start()
             except (OSError, LabError) as error:  # no memory, no room for its log: later there may be
                 print(f"{self.spec.name} could not be started: {error}", flush=True)
             self._started.set()
@@ -90,6 +112,29 @@ class Supervised:
             self._wake.clear()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        return self._cgroups.spawn(self.spec.own_group, self._spawn)
+
+    def _start_in_place(self, where: Place) -> subprocess.Popen[bytes]:
+        self._cgroups.make(self.spec.own_group)
+        files = self._folder / "agents" / "components"
+        files.mkdir(parents=True, exist_ok=True)
+        what = Start(
+            self.spec.argv,
+            self.spec.environment,
+            self._log,
+            pid_file=files / f"{self.spec.name}.pid",
+            status_file=files / f"{self.spec.name}.status",
+            fds=self.spec.fds,
+        )
+        netns = open_netns(self.spec.host_pid)
+        try:
+            return place.start(
+                replace(where, group=self.spec.own_group), what, netns, Grounds.of_lab(self._folder), self._cgroups
+            )
+        finally:
+            os.close(netns)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 self.spec.argv,

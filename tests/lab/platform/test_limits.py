@@ -189,4 +189,4 @@ def test_the_root_file_system_is_writable_otherwise(
     deploy(platform, tmp_path, namespace, HANDLER)
     assert "written" in ask(namespace, what="write", folder=".").text.split()
     assert "written" in ask(namespace, what="write", folder="function").text.split()
-    assert not [one for one in (lab.state_folder / "images").rglob("written")]
+    assert not list((lab.state_folder / "images").rglob("written"))

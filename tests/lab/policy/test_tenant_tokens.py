@@ -18,7 +18,7 @@ from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 
 GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
-TOKEN_FILE = "var/openfaas/secrets/gateway-token"
+TOKEN_FILE = "/var/openfaas/secrets/gateway-token"
 TOKENS = {tenant: secrets.token_urlsafe(16) for tenant in ("guarded", "curious")}
 CALLEE = "/function/chain-2.guarded"
 
@@ -75,15 +75,15 @@ def test_who_has_the_token_gets_in(lab: Lab, platform: Platform) -> None:
 
 
 def read_as(lab: Lab, instance: str, path: str) -> bytes:
-    """What the instance's process finds at a path, below its own root folder."""
+    """What the instance finds at a path, in its place."""
     (pid_file,) = (lab.state_folder / "agents").glob(f"node*/{instance}.pid")
-    command = lab.command("root", ["cat", f"/proc/{pid_file.read_text().strip()}/{path}"])
-    return subprocess.run(command, capture_output=True, check=True).stdout
+    enter = ["nsenter", f"--target={pid_file.read_text().strip()}", "--mount", "--root", "--wd=/"]
+    return subprocess.run(lab.command("root", [*enter, "cat", path]), capture_output=True, check=True).stdout
 
 
 def test_an_instance_reads_its_own_tenants_token_only(lab: Lab, platform: Platform) -> None:
     for tenant, token in TOKENS.items():
-        assert read_as(lab, f"chain-1.{tenant}.1", f"root/{TOKEN_FILE}").decode().strip() == token
+        assert read_as(lab, f"chain-1.{tenant}.1", TOKEN_FILE).decode().strip() == token
 
 
 def test_tokens_stand_in_no_log_no_state_and_no_environment(lab: Lab, platform: Platform) -> None:
@@ -98,6 +98,6 @@ def test_tokens_stand_in_no_log_no_state_and_no_environment(lab: Lab, platform: 
         f"{addressing.APISERVER_URL}/system/functions", params={"namespace": "guarded"}, timeout=10
     ).content
     for tenant in TOKENS:
-        texts[f"environment of {tenant}"] = read_as(lab, f"chain-1.{tenant}.1", "environ")
+        texts[f"environment of {tenant}"] = read_as(lab, f"chain-1.{tenant}.1", "/proc/2/environ")
     found = [where for where, text in texts.items() for token in TOKENS.values() if token.encode() in text]
     assert found == []

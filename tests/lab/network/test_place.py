@@ -1,0 +1,323 @@
+"""What a program sees in its place, what it may do there, and how it ends; each in namespaces as a lab has them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.network.process import place, skeleton
+from tests.lab.network.place_rig import NAMESPACES, USER_ID, Result, run
+
+PYTHON = str(skeleton.PYTHON)
+
+
+def ask(folder: Path, code: str, **own: Any) -> Any:
+    """What this Python code, in a place, assigns to `answer`."""
+    result = run(folder, (PYTHON, "-c", f"import json, os\n{code}\nprint(json.dumps(answer))"), **own)
+    assert result.end == "ended with exit code 0", result
+    return json.loads(result.output.splitlines()[-1])
+
+
+def shell(folder: Path, command: str, **own: Any) -> Result:
+    return run(folder, ("/bin/sh", "-c", command), **own)
+
+
+# What it sees
+
+
+def test_it_sees_its_own_processes_and_those_alone(tmp_path: Path) -> None:
+    code = "answer = [(p, open(f'/proc/{p}/cmdline').read()[:3]) for p in os.listdir('/proc') if p.isdigit()]"
+    (first, line), (own, _) = ask(tmp_path, code)
+    assert (first, own) == ("1", "2")
+    assert line == "pla"
+
+
+def test_the_first_process_tells_nothing(tmp_path: Path) -> None:
+    result = shell(
+        tmp_path,
+        "tr -d '\\0' </proc/1/cmdline; cd /proc/1; cat environ maps; ls fd root; readlink -v exe",
+    )
+    assert result.output.startswith("place")
+    assert str(tmp_path) not in result.output
+    assert result.output.count("Permission denied") == 5, result.output
+
+
+def test_it_sees_the_machines_programs_and_little_else(tmp_path: Path) -> None:
+    seen = set(ask(tmp_path, "answer = os.listdir('/')"))
+    assert seen - {"lib32", "lib64", "libx32"} == {
+        "bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "tmp", "usr", "var",
+    }  # fmt: skip
+    assert ask(tmp_path, "answer = os.listdir('/run')") == ["etc", "secrets"]
+    devices = set(ask(tmp_path, "answer = os.listdir('/dev')"))
+    assert devices == {"full", "null", "random", "tty", "urandom", "zero", "fd", "stdin", "stdout", "stderr", "shm"}
+    assert not {"shadow", "ssh", "sudoers", "cron.d", "machine-id"} & set(ask(tmp_path, "answer = os.listdir('/etc')"))
+
+
+def test_what_is_mounted_says_nothing_of_where_the_lab_lies(tmp_path: Path) -> None:
+    (tmp_path / "image").mkdir()
+    points = ask(tmp_path, "answer = open('/proc/self/mountinfo').read()", program=tmp_path / "image")
+    assert str(tmp_path) not in points
+
+
+def test_it_has_names_of_its_own_and_others_are_refused_at_once(tmp_path: Path) -> None:
+    code = """
+import pwd, socket, time
+def look_up(name):
+    began = time.monotonic()
+    try:
+        found = socket.getaddrinfo(name, 80)[0][4][0]
+    except socket.gaierror:
+        found = ""
+    return found, time.monotonic() - began < 1
+names = ("one.t.1", "localhost", "mail", "nothing.example", "nothing")
+answer = [pwd.getpwuid(os.getuid()).pw_name, socket.gethostname(), *map(look_up, names)]
+"""
+    refused = ["", True]
+    assert ask(tmp_path, code, names=("10.96.1.1\tmail mail.t",)) == [
+        "app", "one.t.1", ["10.202.0.1", True], ["127.0.0.1", True], ["10.96.1.1", True], refused, refused,
+    ]  # fmt: skip
+
+
+def test_its_environment_is_what_it_was_given(tmp_path: Path) -> None:
+    assert ask(tmp_path, "answer = dict(os.environ)", environment={"A": "b"}) == {
+        "A": "b", "HOME": "/home/app", "LANG": "C.UTF-8", "PATH": skeleton.PROGRAM_PATH,
+    }  # fmt: skip
+
+
+def test_a_secret_is_read_and_not_changed(tmp_path: Path) -> None:
+    result = shell(
+        tmp_path,
+        "cat /var/openfaas/secrets/key; cd /run/secrets; echo no >key; echo no >other; rm -f key; mv key other",
+        secrets={"key": "its value\n"},
+    )
+    assert result.output.startswith("its value\n")
+    assert result.output.count("Permission denied") == 4, result.output
+
+
+def test_a_file_that_is_shown_is_read_and_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("as given\n")
+    (tmp_path / "given").chmod(0o666)
+    result = shell(tmp_path, "cat /run/given/x; echo no >/run/given/x", shown={str(tmp_path / "given"): "given/x"})
+    assert result.output.startswith("as given\n") and "Read-only file system" in result.output
+
+
+# What it writes
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_program_changes_its_own_copy_or_nothing(tmp_path: Path, read_only: bool) -> None:
+    image = tmp_path / "image"
+    (image / "function").mkdir(parents=True)
+    (image / "function" / "handler").write_text("as built\n")
+    for path in (image, image / "function", image / "function" / "handler"):
+        path.chmod(0o777)
+    command = "cat function/handler; echo mine >function/handler; echo new >new; cat function/handler new; pwd"
+    result = shell(tmp_path, command, program=image, read_only=read_only)
+    if read_only:
+        assert result.output.count("Read-only file system") == 2
+    else:
+        assert result.output == "as built\nmine\nnew\n/home/app\n"
+    assert sorted(path.name for path in image.rglob("*")) == ["function", "handler"]
+    assert (image / "function" / "handler").read_text() == "as built\n"
+
+
+def test_data_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o777)
+    (tmp_path / "data").chmod(0o777)
+    assert shell(tmp_path, f"echo kept >{skeleton.DATA}/file", data=tmp_path / "data").exit_code == 0
+    assert (tmp_path / "data" / "file").read_text() == "kept\n"
+    assert (tmp_path / "data" / "file").stat().st_uid == USER_ID
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm", "."])
+def test_its_files_are_bounded(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "image").mkdir()
+    result = shell(
+        tmp_path, f"head -c 3M /dev/zero >{folder}/a && head -c 3M /dev/zero >{folder}/b",
+        files_bytes=4 << 20, program=tmp_path / "image",
+    )  # fmt: skip
+    assert "No space left on device" in result.output and result.exit_code == 1
+
+
+def test_many_small_files_are_bounded(tmp_path: Path) -> None:
+    code = """
+answer = 0
+try:
+    for answer in range(100_000):
+        open(f"/tmp/{answer}", "w").close()
+except OSError as error:
+    answer = os.strerror(error.errno)
+"""
+    assert ask(tmp_path, code, files_bytes=4 << 20) == "No space left on device"
+
+
+# What it may do
+
+
+def test_it_has_no_right(tmp_path: Path) -> None:
+    result = shell(
+        tmp_path, "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:)' /proc/self/status; cat /proc/self/limits"
+    )
+    fields = dict(line.split(":", 1) for line in result.output.splitlines() if ":" in line)
+    assert {int(fields[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+    assert fields["Uid"].split() == fields["Gid"].split() == [str(USER_ID)] * 4
+    assert (fields["Groups"].strip(), fields["NoNewPrivs"].strip(), fields["Seccomp"].strip()) == ("", "1", "2")
+    limits = {line[:26].strip(): line[26:].split() for line in result.output.splitlines() if line.startswith("Max ")}
+    assert limits["Max core file size"][:2] == ["1", "1"]
+    assert limits["Max processes"][:2] == ["1024", "1024"]
+
+
+CALLS = {
+    "unshare a user namespace": ("unshare", 0x10000000),
+    "unshare a mount namespace": ("unshare", 0x20000),
+    "keyctl": ("keyctl", 0, -3, 0),
+    "add_key": ("add_key", b"user", b"x", b"y", 1, -3),
+    "bpf": ("bpf", 0, 0, 0),
+    "perf_event_open": ("perf_event_open", 0, 0, -1, -1, 0),
+    "userfaultfd": ("userfaultfd", 1),
+    "io_uring_setup": ("io_uring_setup", 1, 0),
+    "syslog": ("syslog", 10, 0, 0),
+    "open_by_handle_at": ("open_by_handle_at", -1, 0, 0),
+    "chroot": ("chroot", b"/tmp"),
+    "setns": ("setns", 0, 0),
+}
+NUMBERS = {
+    "x86_64": {"unshare": 272, "keyctl": 250, "add_key": 248, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
+               "io_uring_setup": 425, "syslog": 103, "open_by_handle_at": 304, "chroot": 161, "setns": 308},
+    "aarch64": {"unshare": 97, "keyctl": 219, "add_key": 217, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
+                "io_uring_setup": 425, "syslog": 116, "open_by_handle_at": 265, "chroot": 51, "setns": 268},
+}  # fmt: skip
+
+
+def test_what_reaches_beyond_a_place_is_refused_by_the_kernel(tmp_path: Path) -> None:
+    numbers = NUMBERS[platform.machine()]
+    calls = {what: (numbers[name], *arguments) for what, (name, *arguments) in CALLS.items()}
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+answer = {{}}
+for what, call in {calls!r}.items():
+    ctypes.set_errno(0)
+    answer[what] = [libc.syscall(*call), os.strerror(ctypes.get_errno())]
+"""
+    assert ask(tmp_path, code) == {what: [-1, "Operation not permitted"] for what in CALLS}
+
+
+def test_a_user_namespace_is_refused_by_clone_as_well(tmp_path: Path) -> None:
+    """The filter cannot read what clone3 is asked for; that the place stands in a chroot is what refuses it."""
+    number = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+pid = libc.syscall({number}, 0x10000000 | 17, 0, 0, 0, 0)
+if pid == 0:
+    os._exit(0)
+answer = [pid, os.strerror(ctypes.get_errno())]
+"""
+    assert ask(tmp_path, code) == [-1, "Operation not permitted"]
+
+
+def test_only_the_usual_families_of_sockets(tmp_path: Path) -> None:
+    code = """
+import socket
+def opens(family, kind, protocol=0):
+    try:
+        socket.socket(family, kind, protocol).close()
+    except OSError as error:
+        return os.strerror(error.errno)
+    return ""
+answer = {str(f): opens(f, socket.SOCK_DGRAM) for f in (1, 2, 16, 17, 38, 40)}
+answer["raw"] = opens(2, socket.SOCK_RAW, 1)
+"""
+    # unix, inet, netlink; packet, alg, vsock
+    unknown = "Address family not supported by protocol"
+    assert ask(tmp_path, code) == {
+        "1": "", "2": "", "16": "", "17": unknown, "38": unknown, "40": unknown, "raw": "Operation not permitted",
+    }  # fmt: skip
+
+
+def test_processes_are_bounded(tmp_path: Path) -> None:
+    code = """
+import time
+answer = 0
+try:
+    while answer < 3000:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        answer += 1
+except OSError as error:
+    answer = [answer, os.strerror(error.errno)]
+"""
+    count, why = ask(tmp_path, code)
+    assert 900 < count < place_limit() and why == "Resource temporarily unavailable"
+
+
+def place_limit() -> int:
+    return 1024
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("command", "end", "code"),
+    [
+        ("exit 3", "ended with exit code 3", 3),
+        ("kill -9 $$", "was ended by SIGKILL", 137),
+        ("no-such-program", "ended with exit code 127", 127),
+        ("kill -TERM 1; sleep 60", "was ended by SIGTERM", 143),
+    ],
+)
+def test_its_end_is_told(tmp_path: Path, command: str, end: str, code: int) -> None:
+    result = shell(tmp_path, command)
+    assert (result.end, result.exit_code) == (end, code)
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = run(tmp_path, ("no-such-program",))
+    assert result.output == "no-such-program could not be started: No such file or directory\n"
+    assert result.exit_code == place.PROGRAM_FAILED
+
+
+def test_a_place_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    line = (place.FIRST_PROCESS, tmp_path / "nowhere", "/", "7", "one", "2", tmp_path / "pid", "--", "true")
+    done = subprocess.run(["unshare", *NAMESPACES, *map(str, line)], capture_output=True, text=True, check=False)
+    assert done.returncode == place.PLACE_FAILED
+    assert done.stderr == "its place could not be made: chdir(folder): No such file or directory\n"
+
+
+@pytest.mark.parametrize("orphan", ["sleep 300 &", "setsid sleep 300 &", "(setsid sh -c 'trap : TERM; sleep 300' &)"])
+def test_nothing_outlives_it(tmp_path: Path, orphan: str) -> None:
+    result = shell(tmp_path, f"{orphan} sleep 0.2")
+    assert result.left == []
+
+
+def test_a_signal_is_handed_on(tmp_path: Path) -> None:
+    result = shell(
+        tmp_path, "trap 'echo heard; exit 4' TERM; while :; do sleep 0.05; done", signal_after_s=(signal.SIGTERM, 0.5)
+    )
+    assert (result.output, result.end) == ("heard\n", "ended with exit code 4")
+
+
+def test_who_reads_its_pipe_sees_the_end_when_it_closes_it(tmp_path: Path) -> None:
+    code = "import os, time; os.write({PIPE}, b'ready'); os.close({PIPE}); time.sleep(1); print('later')"
+    result = run(tmp_path, (PYTHON, "-c", code), signal_after_s=(signal.SIGKILL, 0.4))
+    assert result.read == "ready"
+    assert "later" not in result.output  # the reader was not kept waiting until the end
+
+
+# Where it is made
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
+    code = "import testbed.model.errors; answer = [os.path.isdir('/usr/bin'), open('/etc/hosts').read()[:9]]"
+    own = {"environment": {"PYTHONPATH": str(skeleton.PACKAGES)}}
+    assert ask(tmp_path, code, umask=umask, **own) == [True, "127.0.0.1"]
