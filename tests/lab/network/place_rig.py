@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def run(
     **own: Any,
 ) -> Result:
     """Run a program in a place of its own with these properties of `Place`; {PIPE} in argv is a pipe's descriptor."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
     order = {"folder": str(folder), "argv": list(argv), "own": own, "signal": signal_after_s, "umask": umask,
              "environment": dict(environment or {})}  # fmt: skip
     file = folder / "order.json"
