@@ -2,12 +2,14 @@
 # Makes .venv on the distribution's python3 (whose packages include Mininet), with every version pinned.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+umask 022 # functions run as users of their own and read what is installed here
 
 /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "setup: /usr/bin/python3 is older than 3.11, which the pinned packages need; use Debian 12 or Ubuntu 24.04, or newer" >&2
     exit 3
 }
 [ -x .venv/bin/pip ] || /usr/bin/python3 -m venv --system-site-packages .venv
+chmod --recursive go+rX .venv # where an earlier one was made with another umask
 pip=(.venv/bin/pip --disable-pip-version-check --quiet)
 
 # Ryu 4.34 builds only with a setuptools older than 68 and without build isolation; the others want a newer one.

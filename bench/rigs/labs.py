@@ -75,17 +75,29 @@ def call_ms(address: str, path: str = HEALTH, local_port: int = 0, timeout_s: fl
 def component_pid(lab: Lab, name: str) -> int:
     """A component's process as this machine numbers it. LabError when it does not run."""
     inner = lab.client.status()["components"].get(name, {}).get("pid")
-    lab_namespace = Path(f"/proc/{lab.init_pid}/ns/pid").readlink()
+    level = len(_pids(Path(f"/proc/{lab.init_pid}"))) - 1
     for folder in Path("/proc").glob("[0-9]*") if inner else ():
         try:
-            within = (folder / "ns" / "pid").readlink() == lab_namespace
-            if within and _innermost_pid((folder / "status").read_text()) == inner:
+            if _pids(folder)[level:][:1] == [inner] and _is_in_lab(folder, lab):
                 return int(folder.name)
         except OSError:  # it has ended meanwhile
             continue
     raise LabError(f"the lab's {name} does not run; see {lab.state_folder}/logs/{name}.out")
 
 
-def _innermost_pid(status: str) -> int:
-    line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-    return int(line.split()[-1])
+def _pids(folder: Path) -> list[int]:
+    """A process's number in this PID namespace and in each below it that it is in."""
+    line = next(line for line in (folder / "status").read_text().splitlines() if line.startswith("NSpid:"))
+    return [int(word) for word in line.split()[1:]]
+
+
+def _is_in_lab(folder: Path, lab: Lab) -> bool:
+    """Whether it is in the lab's PID namespace, or was started there in one below."""
+    lab_namespace = Path(f"/proc/{lab.init_pid}/ns/pid").readlink()
+    while (folder / "ns" / "pid").readlink() != lab_namespace:
+        status = (folder / "status").read_text()
+        parent = next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1]
+        if parent == "0":
+            return False
+        folder = Path("/proc", parent)
+    return True

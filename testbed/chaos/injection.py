@@ -31,8 +31,9 @@ RECOVERY_S = 60.0
 ANSWER_S = 2.0
 SPARE_S = 5.0
 """A component that is to be away stays so this much longer if nobody calls it back."""
-_HOLD = 'kill -STOP "$0" && echo held && read _; kill -CONT "$0"'
-"""Lets the process go on when its input ends: also when the command that holds it is killed."""
+_HOLD = "all=$({which}) && kill -STOP $all && echo held && read _; kill -CONT $all"
+"""Lets the processes go on when its input ends: also when the command that holds them is killed."""
+_ONE, _ITS_PLACE = 'echo "$0"', 'pgrep --ns "$0" --nslist pid'
 
 
 class RunningLab(Protocol):
@@ -108,7 +109,7 @@ class Chaos:
             case "stop":
                 active = self._away(target.name, lasts_s)
             case "hang":
-                active = self._held(self._pid(target))
+                active = self._held(self._pid(target), _ITS_PLACE if target.kind is TargetKind.INSTANCE else _ONE)
             case "down":
                 active = self._trunk(target, 100.0)
             case "lossy":
@@ -132,8 +133,9 @@ class Chaos:
             self._lab.client.restart(component)
 
     @contextmanager
-    def _held(self, pid: int) -> Iterator[None]:
-        command = self._lab.command("root", ["sh", "-c", _HOLD, str(pid)])
+    def _held(self, pid: int, which: str) -> Iterator[None]:
+        """The process, or all in its place: the first process of a place serves nobody."""
+        command = self._lab.command("root", ["sh", "-c", _HOLD.format(which=which), str(pid)])
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as holder:
             try:
                 if holder.stdout is not None and not holder.stdout.readline():

@@ -9,6 +9,7 @@ kernels, so windows should span seconds.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def shares(before: CpuSample, after: CpuSample) -> CpuShares:
 
 
 class CpuMeter:
-    """Samples the CPU. The measurement's own processes: those in the lab's PID namespace, and this one."""
+    """Samples the CPU. The measurement's own processes: those in the lab's PID namespace, what they have started in
+    namespaces below it, and this one."""
 
     def __init__(self, lab_init_pid: int, proc: Path = Path("/proc")) -> None:
         self._proc = proc
@@ -107,19 +109,29 @@ class CpuMeter:
 
     def sample(self) -> CpuSample:
         """The counters now. Takes a few milliseconds, as it reads every process of the machine."""
-        own_s = sum(self._measurement_s(folder) for folder in self._proc.iterdir() if folder.name.isdigit())
+        processes: dict[int, ProcessTimes] = {}
+        in_lab: set[int] = set()
+        for folder in self._proc.iterdir():
+            if folder.name.isdigit():
+                try:
+                    process = parse_process((folder / "stat").read_text(), self._ticks_per_s)
+                    if (folder / "ns" / "pid").readlink() == self._lab_namespace:
+                        in_lab.add(process.pid)
+                except OSError:  # it ended meanwhile, or is another user's
+                    continue
+                processes[process.pid] = process
+        own_s = sum(self._measurement_s(process, processes, in_lab) for process in processes.values())
         return CpuSample(parse_machine((self._proc / "stat").read_text(), self._ticks_per_s), own_s)
 
-    def _measurement_s(self, folder: Path) -> float:
+    def _measurement_s(self, process: ProcessTimes, processes: Mapping[int, ProcessTimes], in_lab: Set[int]) -> float:
         """CPU seconds that a process adds to the measurement's own: 0 for everybody else's."""
-        try:
-            process = parse_process((folder / "stat").read_text(), self._ticks_per_s)
-            if process.pid == os.getpid():
-                return process.own_s  # without its children: a planted hog is one
-            if KERNEL_THREADS_PARENT in (process.pid, process.parent):
-                return process.own_s
-            if (folder / "ns" / "pid").readlink() == self._lab_namespace:
+        if process.pid == os.getpid():
+            return process.own_s  # without its children: a planted hog is one
+        if KERNEL_THREADS_PARENT in (process.pid, process.parent):
+            return process.own_s
+        ancestor: ProcessTimes | None = process
+        while ancestor is not None:
+            if ancestor.pid in in_lab:
                 return process.own_s + process.children_s  # a process that ends moves to its parent's children
-        except OSError:  # it ended meanwhile, or is another user's
-            return 0.0
+            ancestor = processes.get(ancestor.parent)
         return 0.0

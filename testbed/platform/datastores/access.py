@@ -7,6 +7,7 @@ switch, so nothing of it is counted there.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -72,14 +73,20 @@ def messages(state_folder: Path, namespace: str) -> Iterator[dict[str, Any]]:
     """The messages that the namespace's mail server has taken, oldest first (see `mail`). PlatformError."""
     file = datastores.folder(state_folder, namespace, "mail") / MESSAGES
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # The folder is the mail server's: it could have put a link there to what only root may read.
+        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise PlatformError(f"namespace {namespace} has no mail server; deploy an application that owns one") from None
-    return map(json.loads, lines)
+    except OSError as error:
+        raise PlatformError(f"{file} is not the mail server's list of messages ({error.strerror})") from None
+    with os.fdopen(fd, encoding="utf-8") as messages:
+        return map(json.loads, messages.read().splitlines())
 
 
 def _connect(state_folder: Path, namespace: str) -> pymysql.Connection[Any]:
     socket = datastores.folder(state_folder, namespace, "mariadb") / SOCKET
+    if socket.is_symlink():  # the folder is the server's: it could lead to another namespace's server
+        raise PlatformError(f"{socket} is a link and not the data store's socket; remove the namespace {namespace}")
     try:
         return pymysql.connect(
             unix_socket=str(socket),

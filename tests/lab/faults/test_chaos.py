@@ -80,6 +80,12 @@ def test_a_gateway_that_hangs_is_noticed_and_goes_on(lab: Lab, platform: Platfor
     await_state(lab, "gateway", stopped=False)
 
 
+def test_a_function_that_hangs_hangs_with_all_its_processes(lab: Lab, platform: Platform) -> None:
+    seen = probe_of(chaos(lab, "hang", f"chain-1.{NAMESPACE}", "--for", "1.5", *PROBE))
+    assert seen["longest_gap_ms"] >= 1000
+    assert seen["failed"] == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_what_is_stopped_goes_on_when_the_command_is_ended(
     lab: Lab, platform: Platform, number: signal.Signals

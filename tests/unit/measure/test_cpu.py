@@ -54,10 +54,13 @@ def test_own_are_the_labs_namespace_this_program_and_kernel_threads(tmp_path):
     proc_folder(tmp_path, 1, "pid:[1]", 0, (50 * tick, 0))
     proc_folder(tmp_path, 900, "pid:[7]", 1, (1 * tick, 2 * tick))  # the lab's init, with what it reaped
     proc_folder(tmp_path, 901, "pid:[7]", 900, (4 * tick, 0))
+    proc_folder(tmp_path, 902, "pid:[8]", 901, (64 * tick, 0))  # the first process of a place
+    proc_folder(tmp_path, 903, "pid:[8]", 902, (128 * tick, 0))
+    proc_folder(tmp_path, 910, "pid:[9]", 1, (256 * tick, 0))  # somebody else's container
     proc_folder(tmp_path, 30, "pid:[1]", 2, (8 * tick, 0))  # a kernel thread
     proc_folder(tmp_path, os.getpid(), "pid:[1]", 1, (16 * tick, 99 * tick))
     proc_folder(tmp_path, 777, "pid:[1]", os.getpid(), (32 * tick, 0))  # a hog, though this program started it
-    assert CpuMeter(900, proc=tmp_path).sample().own_s == 1 + 2 + 4 + 8 + 16
+    assert CpuMeter(900, proc=tmp_path).sample().own_s == 1 + 2 + 4 + 8 + 16 + 64 + 128
 
 
 def test_it_reads_the_real_proc():

@@ -192,3 +192,15 @@ def test_a_message_that_cannot_be_written_is_not_accepted(tmp_path: Path) -> Non
 def test_a_subject_is_kept_as_text(header: bytes, text: str) -> None:
     line = store_mail.line_of(b"Subject: " + header + b"\r\n\r\nbody", "a", ["b"], 7)
     assert json.loads(line) == {"received_ns": 7, "from": "a", "to": ["b"], "subject": text, "bytes": 17 + len(header)}
+
+
+def test_a_link_in_a_stores_folder_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text('{"secret": 1}\n')
+    for store, name in (("mail", store_mail.MESSAGES), ("mariadb", mariadb.SOCKET)):
+        folder = datastores.folder(tmp_path, "t", store)
+        folder.mkdir(parents=True)
+        (folder / name).symlink_to(tmp_path / "private")
+    with pytest.raises(PlatformError, match="is not the mail server's list of messages"):
+        access.messages(tmp_path, "t")
+    with pytest.raises(PlatformError, match="is a link and not the data store's socket"):
+        access.execute(tmp_path, "t", "SELECT 1")
