@@ -34,6 +34,8 @@ UNIT_TESTS = "tests/unit/"
 """Only these run beside each other; whatever starts a lab has the machine for itself."""
 PATIENCE_S = 300.0
 """How much longer than with its guard a test may take: a guard's absence may show in waits that run out."""
+PROGRAMS = ("delay_element", "place")
+"""What `make setup` compiles."""
 INTERRUPTED_S = 60.0
 """So long a test that is interrupted has to take its lab down."""
 GRACE_S = 5.0
@@ -142,7 +144,8 @@ def copy_checkout(names: Iterable[str], copy: Path) -> Path:
         shutil.copy2(CHECKOUT / name, copy / name)
     (copy / ".venv").symlink_to(CHECKOUT / ".venv")
     (copy / "build").mkdir()
-    shutil.copy2(CHECKOUT / "build" / "delay_element", copy / "build")
+    for program in PROGRAMS:
+        shutil.copy2(CHECKOUT / "build" / program, copy / "build")
     return copy
 
 
@@ -205,11 +208,13 @@ def try_mutant(copy: Path, mutant: Mutant, limit_s: float) -> Outcome:
     if (count := original.count(mutant.text)) != 1:
         problem = f"its text stands {count} times in {mutant.file}; it must stand there once"
         return Outcome(mutant, problem, "", 0.0)
-    path.write_text(original.replace(mutant.text, mutant.without))
     try:
+        _write(copy, path, original.replace(mutant.text, mutant.without))
         run = run_test(copy, mutant.test, limit_s)
+    except subprocess.CalledProcessError:
+        return Outcome(mutant, f"NOT DECIDED: {mutant.file} does not compile without the guard", "", 0.0)
     finally:
-        path.write_text(original)
+        _write(copy, path, original)
     if run.code == TEST_FAILED:
         problem = ""
     elif run.code is None:
@@ -219,6 +224,15 @@ def try_mutant(copy: Path, mutant: Mutant, limit_s: float) -> Outcome:
     else:
         problem = f"NOT DECIDED: pytest ended with {run.code} ({run.last_words}); name a test that runs"
     return Outcome(mutant, problem, run.failed, run.took_s)
+
+
+def _write(copy: Path, path: Path, text: str) -> None:
+    """Write a source file, and make the program that comes of it."""
+    path.write_text(text)
+    if path.suffix == ".c":
+        program = copy / "build" / path.stem
+        program.unlink(missing_ok=True)
+        subprocess.run(["make", "--silent", f"build/{path.stem}"], cwd=copy, check=True)
 
 
 def groups_of(mutants: Iterable[Mutant]) -> list[list[Mutant]]:

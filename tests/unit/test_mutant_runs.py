@@ -28,7 +28,8 @@ def mutant(guard: str = "a guard", file: str = "guarded.py", test: str = "tests/
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project with one guard, in the place of this one."""
     (tmp_path / "build").mkdir()
-    (tmp_path / "build/delay_element").touch()
+    for program in mutants.PROGRAMS:
+        (tmp_path / "build" / program).touch()
     (tmp_path / "guarded.py").write_text(GUARDED)
     (tmp_path / "tests/unit").mkdir(parents=True)
     (tmp_path / "tests/unit/test_it.py").write_text(TESTS)

@@ -11,7 +11,6 @@ RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8
 PRIVATE, REC = 1 << 18, 16384
 _REMOUNT, _BIND = 32, 4096
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
-_MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,13 +21,6 @@ def mount(source: Path | str, target: Path | str, kind: str = "", flags: int = 0
     if _libc.mount(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{source} could not be mounted on {target}: {os.strerror(number)}")
-
-
-def unmount(target: Path | str) -> None:
-    """Take away what is mounted there; who uses it still may go on. OSError when nothing is."""
-    if _libc.umount2(os.fsencode(target), _MNT_DETACH) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{target} could not be unmounted: {os.strerror(number)}")
 
 
 def bind(source: Path | str, target: Path | str) -> None:

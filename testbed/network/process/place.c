@@ -126,7 +126,9 @@ static void give_up_rights(uid_t uid)
     MUST(setresuid(uid, uid, uid));
     MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     refuse();
-    MUST(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); /* the program, of the same user, neither traces nor reads this process */
+    /* The program, of the same user, neither traces nor reads this process; the change of user sees to it as well, but
+     * not where fs.suid_dumpable is 1. */
+    MUST(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 }
 
 /* Who reads a pipe of the program's is to see its end when the program closes it. */

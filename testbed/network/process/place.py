@@ -20,7 +20,7 @@ from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import LabError
 from testbed.network.process import skeleton
 from testbed.network.process.cgroups import Cgroups
-from testbed.network.process.mounts import NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC, bind, mount, show, unmount
+from testbed.network.process.mounts import NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC, bind, mount, show
 from testbed.network.process.namespaces import in_thread, setns, unshare
 
 FIRST_PROCESS = CHECKOUT / "build" / "place"
@@ -242,11 +242,9 @@ def _show_program(program: Path, read_only: bool, base: Path, home: Path) -> Non
         show(program, home, _KEPT | RDONLY)
         return
     # By names that say nothing: a mount's options are read by whoever lives there.
-    image = base / "image"
-    bind(program, image)
+    bind(program, base / "image")
     os.chdir(base)  # this thread's own since unshare
     mount("overlay", home, "overlay", _KEPT, "lowerdir=image,upperdir=home,workdir=work")
-    unmount(image)
 
 
 def _inner(path: Path) -> Path:

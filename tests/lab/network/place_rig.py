@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from testbed.network.process.place import Grounds, Place, Start, Status
 from tests.lab.conftest import CHECKOUT
 
 USER_ID = 1 << 28 | 7
-NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
+NAMESPACES = ("--net", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Result:
     read: str
     left: list[str]
     """The command lines of what still runs in the lab's namespace."""
+    host_name: str
+    """The lab's, afterwards."""
 
 
 def run(
@@ -44,11 +46,14 @@ def run(
     argv: Sequence[str],
     *,
     umask: int = 0o022,
-    signal_after_s: tuple[int, float] | None = None,
+    signal_after_s: tuple[int, float | None] | None = None,
     environment: Mapping[str, str] | None = None,
     **own: Any,
 ) -> Result:
-    """Run a program in a place of its own with these properties of `Place`; {PIPE} in argv is a pipe's descriptor."""
+    """Run a program in a place of its own with these properties of `Place`; {PIPE} in argv is a pipe's descriptor.
+
+    `signal_after_s`: a signal for its first process, and when: so long after the start, or (None) at the pipe's end.
+    """
     folder = Path(tempfile.mkdtemp(dir=folder))
     order = {"folder": str(folder), "argv": list(argv), "own": own, "signal": signal_after_s, "umask": umask,
              "environment": dict(environment or {})}  # fmt: skip
@@ -67,6 +72,7 @@ def main() -> None:
     order = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(order["folder"])
     os.umask(order["umask"])
+    os.setgroups([4])  # something to be given up
     grounds = Grounds.of_lab(folder)
     grounds.prepare(())
     set_sysctl("net.ipv4.ip_unprivileged_port_start", 0)
@@ -82,17 +88,19 @@ def main() -> None:
     netns = os.open("/proc/self/ns/net", os.O_RDONLY)
     child = place.start(where, what, netns, grounds, Cgroups("none", ()))
     os.close(write_end)
-    if order["signal"]:
-        number, after_s = order["signal"]
+    number, after_s = order["signal"] or (0, 0.0)
+    if number and after_s is not None:
         time.sleep(after_s)
         os.kill(child.pid, number)
     with os.fdopen(read_end) as pipe:
         read = pipe.read()
+    if number and after_s is None:
+        os.kill(child.pid, number)
     code = child.wait(60)
     lines = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.parent.name != str(os.getpid())]
     left = [line.replace(b"\0", b" ").decode().strip() for line in lines if line]
     output = (folder / "output").read_text(errors="replace")
-    print(json.dumps({"end": Status.read(status).end, "exit_code": code, "output": output, "read": read, "left": left}))
+    print(json.dumps(asdict(Result(Status.read(status).end, code, output, read, left, os.uname().nodename))))
 
 
 if __name__ == "__main__":

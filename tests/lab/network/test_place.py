@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -82,6 +83,10 @@ answer = [pwd.getpwuid(os.getuid()).pw_name, socket.gethostname(), *map(look_up,
     assert ask(tmp_path, code, names=("10.96.1.1\tmail mail.t",)) == [
         "app", "one.t.1", ["10.202.0.1", True], ["127.0.0.1", True], ["10.96.1.1", True], refused, refused,
     ]  # fmt: skip
+
+
+def test_it_gives_the_lab_no_other_host_name(tmp_path: Path) -> None:
+    assert shell(tmp_path, "hostname").host_name == os.uname().nodename
 
 
 def test_its_environment_is_what_it_was_given(tmp_path: Path) -> None:
@@ -307,8 +312,8 @@ def test_a_signal_is_handed_on(tmp_path: Path) -> None:
 
 
 def test_who_reads_its_pipe_sees_the_end_when_it_closes_it(tmp_path: Path) -> None:
-    code = "import os, time; os.write({PIPE}, b'ready'); os.close({PIPE}); time.sleep(1); print('later')"
-    result = run(tmp_path, (PYTHON, "-c", code), signal_after_s=(signal.SIGKILL, 0.4))
+    code = "import os, time; os.write({PIPE}, b'ready'); os.close({PIPE}); time.sleep(5); print('later')"
+    result = run(tmp_path, (PYTHON, "-c", code), signal_after_s=(signal.SIGKILL, None))
     assert result.read == "ready"
     assert "later" not in result.output  # the reader was not kept waiting until the end
 
