@@ -15,6 +15,8 @@ Open `cluster` first: the cluster state is what most of the rest is about.
     datastores   which stores there are, who may reach them, where they keep their data
     rewrite      what becomes of the URLs in a function's environment, by route
     addressing   the address plan: node, eIP, vIP and MAC from small numbers; ports and URLs of the components
+    credentials  who asks, and the text that proves it
+    audiences    who may order what: whom each route of each server answers
     segments     TCP segments and ARP requests as bytes, with their checksums
     quantities   "128Mi", "100m"
     durations    "1m30s", "500ms"

@@ -46,13 +46,15 @@ class Deployment:
     """A namespace: a tenant's deployment of an application.
 
     `token_revision` changes with the token that callers by the gateway must present; 0 means that there is none.
-    `id` is the namespace's own, and no function's, until it is removed; 0 means that it has none yet.
+    `id` is the namespace's own, and no function's, until it is removed; 0 means that it has none yet. `born` is the
+    version with which it came: no two namespaces of a lab share it, of whatever name.
     """
 
     namespace: str
     route: Route = Route.GATEWAY
     token_revision: int = 0
     id: int = 0
+    born: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,11 +62,13 @@ class Deployment:
             "route": self.route.value,
             "token_revision": self.token_revision,
             "id": self.id,
+            "born": self.born,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Deployment:
-        return cls(data["namespace"], Route(data["route"]), data.get("token_revision", 0), data.get("id", 0))
+        numbers = (data.get(name, 0) for name in ("token_revision", "id", "born"))
+        return cls(data["namespace"], Route(data["route"]), *numbers)
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,14 @@ class ClusterState:
         """The state as those see it who invoke or scale functions."""
         functions = {name: one for name, one in self.functions.items() if not one.store}
         return self if len(functions) == len(self.functions) else replace(self, functions=functions)
+
+    def of_namespace(self, namespace: str) -> ClusterState:
+        """What of the state is this namespace's own."""
+        mine: dict[str, Any] = {
+            attribute: {key: one for key, one in getattr(self, attribute).items() if one.namespace == namespace}
+            for attribute in ("deployments", "functions", "instances")
+        }
+        return replace(self, hosts={}, **mine)
 
     def owners(self, store: Function) -> list[str]:
         """The names of the functions that own a store, of its namespace."""
