@@ -177,6 +177,7 @@ def serve(config: LabConfig) -> None:
     """Build the lab and answer clients until killed."""
     starting = _Starting(config)
     server = _Server(str(config.state_folder / "lab.sock"), _Handler)
+    (config.state_folder / "lab.sock").chmod(0o600)  # whoever may connect may do everything
     server.operations = starting
     threading.Thread(target=server.serve_forever, name="answers", daemon=True).start()
     try:

@@ -246,7 +246,7 @@ class _Holder:
         with _registry_lock():
             _remove_dead()
             try:
-                folder.mkdir()
+                folder.mkdir(mode=0o700)  # sockets, secrets, databases: nobody else's business
             except FileExistsError:
                 raise _taken(name) from None
             lock_fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -375,6 +375,8 @@ def _is_live(folder: Path) -> bool:
         fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True  # root's; whoever may not look into it clears nothing away either
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
