@@ -8,12 +8,14 @@ from typing import Any
 
 from controllers import sdn
 from controllers.hold.effects import Holding
+from controllers.northbound.access import Guarded
 from controllers.northbound.policies import Policies, PolicyRoutes
 from controllers.northbound.read import Northbound
 from controllers.policy.file import PolicyStore
 from controllers.switch.channel import Channel
 from controllers.switch.crew import Crew
 from controllers.watch import Watch
+from testbed.model.credentials import Keyring
 
 _events = sdn.ofp_event
 
@@ -22,19 +24,22 @@ class DirectFaaS(sdn.RyuApp):
     """Owns the switches' workers and what is held; started by the launcher."""
 
     OFP_VERSIONS = (sdn.ofproto.OFP_VERSION,)
-    _CONTEXTS = {"wsgi": sdn.WSGIApplication}  # noqa: RUF012 - ryu reads it so
+    _CONTEXTS = {"wsgi": Guarded}  # noqa: RUF012 - ryu reads it so
 
-    def __init__(self, *args: Any, wsgi: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, wsgi: Guarded, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._crew = Crew()
-        self._holding = Holding(self._crew, self.CONF.scaler)
+        credential = _read(os.environ.get("TESTBED_CREDENTIAL", ""))
+        self._holding = Holding(self._crew, self.CONF.scaler, credential)
         self._crew.carry(self._holding)
         state = os.environ.get("TESTBED_STATE")
         policies = Policies(self._crew, PolicyStore(Path(state) / "policies.json" if state else None))
         self._channels: dict[Any, Channel] = {}
-        watch = Watch(self.CONF.apiserver, self._crew.fleet.event)
+        watch = Watch(self.CONF.apiserver, credential, self._crew.fleet.event)
         wsgi.register(Northbound, {"crew": self._crew, "holding": self._holding})
         wsgi.register(PolicyRoutes, {"policies": policies})
+        keyring = Keyring(bytes.fromhex(_read(self.CONF.lab_key)))
+        wsgi.guard(keyring, lambda: self._crew.fleet.generator.index.state.deployments)
         self.threads += [sdn.spawn(task) for task in (self._holding.run, watch.run)]
 
     @sdn.set_ev_cls(_events.EventOFPStateChange, [sdn.MAIN_DISPATCHER, sdn.DEAD_DISPATCHER])
@@ -80,3 +85,8 @@ class DirectFaaS(sdn.RyuApp):
 
     def _channel(self, event: Any) -> Channel:
         return self._channels[event.msg.datapath]
+
+
+def _read(file: str) -> str:
+    """The content of a file that only root may read, "" without one: then nobody is let in, or lets us in."""
+    return Path(file).read_text().strip() if file else ""

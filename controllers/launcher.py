@@ -1,4 +1,4 @@
-"""Starts the controller: python -m controllers.launcher --apiserver URL --listen ADDRESS.
+"""Starts the controller: python -m controllers.launcher --apiserver URL --listen ADDRESS --lab-key FILE.
 
 Prepares eventlet before anything else is imported; the rest is sdn.run's.
 """
@@ -25,6 +25,9 @@ import sys
 
 from testbed.model import addressing
 
+SWITCHES = ",".join(map(addressing.management_ip, range(1, addressing.MAX_NODE + 1)))
+"""The addresses that nodes have on the management network."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run until interrupted."""
@@ -36,6 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--openflow-port", type=int, default=addressing.OPENFLOW_PORT, help="(%(default)s)")
     parser.add_argument("--rest-port", type=int, default=addressing.CONTROLLER_REST_PORT, help="(%(default)s)")
+    parser.add_argument(
+        "--switches", default=SWITCHES, help="addresses of the nodes, with commas: nobody else may speak OpenFlow"
+    )
+    parser.add_argument("--lab-key", required=True, help="file with the key of the lab's credentials")
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
@@ -45,8 +52,10 @@ def main(arguments: list[str] | None = None) -> None:
         "controllers.directfaas",
         (options.listen, options.openflow_port),
         (options.listen, options.rest_port),
+        options.switches.split(","),
         apiserver=options.apiserver,
         scaler=options.scaler,
+        lab_key=options.lab_key,
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import struct
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import eventlet.wsgi
@@ -21,7 +21,7 @@ if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
 from ryu import cfg
 from ryu.app.wsgi import ControllerBase, Response, WSGIApplication, WSGIServer, route
 from ryu.base.app_manager import AppManager, RyuApp
-from ryu.controller import controller as _controller  # registers the listener's settings  # noqa: F401
+from ryu.controller import controller as _controller  # also registers the listener's settings
 from ryu.controller import ofp_event
 from ryu.controller.controller import Datapath
 from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
@@ -30,6 +30,8 @@ from ryu.ofproto import nicira_ext, oxm_fields
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
+
+LOG = logging.getLogger("controllers.sdn")
 
 __all__ = [
     "DEAD_DISPATCHER",
@@ -102,8 +104,31 @@ def would_wait(datapath: Datapath) -> bool:
     return bool(datapath._send_q_sem.locked())
 
 
-def run(app_module: str, openflow: tuple[str, int], rest: tuple[str, int], **settings: str) -> None:
+class _Gate:
+    """Lets switches in by their addresses, and closes what else connects; said once, for who is turned away may try
+    for ever."""
+
+    def __init__(self, switches: Collection[str]) -> None:
+        self._switches = frozenset(switches)
+        self._serve = _controller.datapath_connection_factory
+        self._said = False
+
+    def __call__(self, socket: Any, address: tuple[str, int]) -> None:
+        if address[0] in self._switches:
+            self._serve(socket, address)
+            return
+        socket.close()
+        if not self._said:
+            self._said = True
+            LOG.warning("%s is none of the lab's switches: its OpenFlow connections are closed at once", address[0])
+
+
+def run(
+    app_module: str, openflow: tuple[str, int], rest: tuple[str, int], switches: Collection[str], **settings: str
+) -> None:
     """Run the Ryu app of a module until interrupted: OpenFlow on one address and port, REST on another.
+
+    OpenFlow is spoken with `switches`, the addresses of the nodes, and with nobody else.
 
     `settings` reach the app as `app.CONF.<name>`. ryu's own manager does the same with more options,
     and crashes on a current eventlet.
@@ -122,6 +147,7 @@ def run(app_module: str, openflow: tuple[str, int], rest: tuple[str, int], **set
     for name, value in overrides.items():
         cfg.CONF.set_override(name, value)
     logging.getLogger("ryu").setLevel(logging.WARNING)
+    _controller.datapath_connection_factory = _Gate(switches)
     manager = AppManager.get_instance()
     manager.load_apps([app_module])
     contexts = manager.create_contexts()

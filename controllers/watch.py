@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import requests
 
 from controllers import sdn
+from testbed.model.credentials import bearer
 from testbed.model.watch import SILENCE_S, Decoder, Event, StreamError
 
 LOG = logging.getLogger("controllers.watch")
@@ -19,13 +20,14 @@ CONNECT_TIMEOUT_S = 3.0
 
 
 class Watch:
-    """The stream from one apiserver, resumed after the newest version seen."""
+    """The stream from one apiserver, resumed after the newest version seen; `credential` is the controller's own."""
 
-    def __init__(self, url: str, deliver: Callable[[Event], None]) -> None:
+    def __init__(self, url: str, credential: str, deliver: Callable[[Event], None]) -> None:
         self._url = url.rstrip("/")
         self._deliver = deliver
         self._decoder = Decoder()
         self._session = requests.Session()
+        self._session.headers["Authorization"] = bearer(credential)
         self._session.trust_env = False  # a proxy of the machine's is no way to the apiserver
 
     def run(self) -> None:

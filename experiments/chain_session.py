@@ -37,7 +37,6 @@ from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
 
 STACK_FILE = FUNCTIONS / "chain" / "stack.yaml"
-GATEWAY_METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
 CONNECTIONS_METRIC = "testbed_gateway_upstream_connections"
 GATEWAY_BACK_TIMEOUT_S = 15.0
 WRONG_DELAY_MS = 1.0
@@ -126,7 +125,10 @@ class ChainSession:
 
     def gateway_connections(self) -> dict[Pair, int]:
         """Connections to functions that the gateway says it has opened since it started."""
-        return parse_gateway_connections(self._http.get(GATEWAY_METRICS, timeout=5).text)
+        text = self.platform.gateway_metrics()
+        if text is None:
+            raise LabError("the gateway does not tell its metrics; see `testbed logs gateway`")
+        return parse_gateway_connections(text)
 
     def digests(self) -> dict[str, Any]:
         """Flow digests of the switches, read now, beside those that the generator wants."""

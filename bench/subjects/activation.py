@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import requests
-
 from bench.outcome import Outcome, median_of
 from bench.rigs import labs, profiling
 from bench.subject import Context
@@ -86,8 +84,7 @@ def cold_call(lab: Lab, platform: Platform, way: Way) -> ColdCall:
         return ColdCall(asked_ns, None, {}, str(error))
     answered_ns = time.monotonic_ns()
     instance = labs.instance_of(platform.state(), way.function, way.namespace)
-    answer = requests.get(f"{addressing.APISERVER_URL}/instances/{instance.id}", timeout=5)
-    return ColdCall(asked_ns, answered_ns, answer.json().get("timings", {}) if answer.ok else {})
+    return ColdCall(asked_ns, answered_ns, platform.provider.instance(instance.id).get("timings", {}))
 
 
 def measure(context: Context, lab: Lab, outcome: Outcome) -> dict[str, list[ColdCall]]:

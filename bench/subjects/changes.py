@@ -11,13 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import requests
 
 from bench.outcome import Estimate, Outcome
 from bench.rigs import labs, openflow, profiling
 from bench.subject import Context
-from testbed.model import addressing
-from testbed.model.cluster import Route
+from testbed.model.cluster import Phase, Route
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
@@ -31,18 +29,16 @@ RESAMPLES = 2000
 PARTS = ("generate_ms", "translate_ms", "install_ms")
 
 
-def change(instance: str, count: int) -> None:
+def change(platform: Platform, instance: str, count: int) -> None:
     """`count` changes of an instance's readiness, an even number, so that it ends ready."""
-    url = f"{addressing.APISERVER_URL}/instances/{instance}/phase"
     for n in range(count):
-        requests.put(url, json={"phase": "NotReady" if n % 2 == 0 else "Ready"}, timeout=5).raise_for_status()
+        platform.provider.set_phase(instance, Phase.NOT_READY if n % 2 == 0 else Phase.READY)
         time.sleep(SETTLE_S)
 
 
-def latencies(after: int) -> list[dict[str, float]]:
+def latencies(platform: Platform, after: int) -> list[dict[str, float]]:
     """The controller's measurements of the versions after that one."""
-    measured = requests.get(f"{addressing.CONTROLLER_URL}/latency", timeout=10).json()
-    return [one for one in measured if one["version"] > after and one["messages"]]
+    return [one for one in platform.latencies() if one["version"] > after and one["messages"]]
 
 
 def measure(context: Context, lab: Lab, outcome: Outcome) -> None:
@@ -60,9 +56,9 @@ def measure(context: Context, lab: Lab, outcome: Outcome) -> None:
         for step, kind in enumerate(list(KINDS) * rounds):
             context.progress(0.1 + 0.85 * step / (len(KINDS) * rounds), f"{count} changes, {kind}")
             before = platform.state().version
-            change(instances[kind].id, count)
+            change(platform, instances[kind].id, count)
             platform.wait_ready()
-            measured[kind] += latencies(before)
+            measured[kind] += latencies(platform, before)
             for _ in range(count):
                 bare_ms.append(openflow.bundle_ms(switches))
                 time.sleep(SETTLE_S)

@@ -52,9 +52,9 @@ def actions(lab: Lab, platform: Platform) -> Mapping[str, Callable[[], float]]:
 
     def changed() -> float:
         before, instance = platform.state().version, labs.instance_of(platform.state(), "chain-2", NAMESPACE)
-        changes.change(instance.id, CHANGES)
+        changes.change(platform, instance.id, CHANGES)
         platform.wait_ready(namespace=NAMESPACE)
-        return median([changes.total_ms(one) for one in changes.latencies(before)])
+        return median([changes.total_ms(one) for one in changes.latencies(platform, before)])
 
     return {"scale": scaled, "cold": cold_call, "change": changed}
 

@@ -20,6 +20,7 @@ from controllers.hold.machine import ACCEPTED, Activate, Effect, Holds, Punt, Re
 from controllers.rows import OutputPort, PacketOut, Resubmit, SetField
 from controllers.switch.crew import Crew
 from controllers.switch.reconcile import Change, PutGroup
+from testbed.model.credentials import bearer
 
 LOG = logging.getLogger("controllers.hold.effects")
 
@@ -30,13 +31,14 @@ SCALER_TIMEOUT_S = 3.0
 class Holding:
     """What is held, for all switches."""
 
-    def __init__(self, crew: Crew, scaler_url: str) -> None:
+    def __init__(self, crew: Crew, scaler_url: str, credential: str) -> None:
         self.holds = Holds()
         self._crew = crew
         self._fleet = crew.fleet
         self._url = scaler_url.rstrip("/") + "/activate"
         self._something = sdn.hub.Event()
         self._session = requests.Session()
+        self._session.headers["Authorization"] = bearer(credential)
         self._session.trust_env = False  # a proxy of the machine's is no way to the scaler
 
     def run(self) -> None:

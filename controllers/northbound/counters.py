@@ -44,6 +44,19 @@ def counters(
     }
 
 
+def of_namespace(found: Mapping[str, Sequence[dict[str, Any]]], namespace: str) -> dict[str, list[dict[str, Any]]]:
+    """Of the body of GET /counters what this namespace may know: nothing that names another's function."""
+
+    def is_own(row: Mapping[str, Any]) -> bool:
+        if "instance" in row:
+            return str(row["instance"]).split(".")[1:2] == [namespace]
+        ends = [row[key] for key in ("caller", "callee", "function") if key in row]
+        named = [end.partition(".")[2] for end in ends if "." in end]  # gateway and client are nobody's
+        return bool(named) and set(named) == {namespace}
+
+    return {section: [row for row in rows if is_own(row)] for section, rows in found.items()}
+
+
 def _drop(node: int, entry: Entry, category: p.Category, number: int, names: Names) -> dict[str, Any]:
     table = p.TABLE_NAMES.get(entry.row.table, str(entry.row.table))
     drop: dict[str, Any] = {"node": node, "table": table, "packets": entry.packets}

@@ -10,11 +10,13 @@ import logging
 from typing import Any
 
 from controllers import sdn
+from controllers.northbound.access import own_namespace
+from controllers.northbound.answers import json_response, refused
 from controllers.northbound.policy_report import report, unconfirmed
-from controllers.northbound.read import json_response, names_of
+from controllers.northbound.read import names_of
 from controllers.policy.book import Book, NameTaken, added
 from controllers.policy.file import PolicyStore
-from controllers.policy.rules import Policy, PolicyError
+from controllers.policy.rules import NotYours, Policy, PolicyError
 from controllers.switch.crew import Confirmation, Crew
 
 LOG = logging.getLogger("controllers.policy.rules")
@@ -28,16 +30,18 @@ class Policies:
         self.book: Book = store.load()
         crew.fleet.set_policies(self.book)
 
-    def add(self, body: Any) -> tuple[Policy, Confirmation]:
-        """The policy, and whether the switches have confirmed it.
+    def add(self, body: Any, own: str | None = None) -> tuple[Policy, Confirmation]:
+        """The policy, and whether the switches have confirmed it. `own`: it comes from this namespace.
 
-        PolicyError or NameTaken where it is wrong; OSError where it cannot be saved. Then nothing has changed.
+        PolicyError, NotYours or NameTaken where it is wrong, OSError where it cannot be saved: nothing has changed.
         """
-        policy = added(self.book, body)
+        policy = added(self.book, body, own)
         return policy, self._replace({**self.book, policy.name: policy})
 
-    def remove(self, name: str) -> Confirmation:
+    def remove(self, name: str, own: str | None = None) -> Confirmation:
         """Whether the switches have confirmed it. KeyError where there is none; OSError as above."""
+        if name not in self.names(own):
+            raise KeyError(name)
         policies = dict(self.book)
         del policies[name]
         return self._replace(policies)
@@ -47,10 +51,15 @@ class Policies:
         self.book = policies  # before anything lets another request run
         return self._crew.set_policies(policies)
 
-    def report(self, names: list[str] | None = None) -> list[dict[str, Any]]:
-        """Each policy, or those named, with what it does now and what it has counted."""
+    def names(self, own: str | None = None) -> list[str]:
+        """The policies that there are, or that this namespace may see and remove: those that are not an operator's."""
+        visible = (one for one in self.book.values() if own is None or (one.namespace == own and not one.operator))
+        return [policy.name for policy in visible]
+
+    def report(self, names: list[str]) -> list[dict[str, Any]]:
+        """The policies named, with what each does now and what it has counted."""
         crew, generator = self._crew, self._crew.fleet.generator
-        wanted = [policy for name, policy in self.book.items() if names is None or name in names]
+        wanted = [policy for name, policy in self.book.items() if name in names]
         return report(wanted, generator.policies, generator.index, names_of(crew), crew.readings(), crew.in_force)
 
 
@@ -63,51 +72,46 @@ class PolicyRoutes(sdn.ControllerBase):
 
     @sdn.route("policies", "/policies", methods=["GET"])
     def index(self, req: Any, **_: Any) -> Any:
-        return json_response({"policies": self._policies.report()})
+        return json_response({"policies": self._policies.report(self._policies.names(own_namespace(req)))})
 
     @sdn.route("policies", "/policies", methods=["POST"])
     def add(self, req: Any, **_: Any) -> Any:
         try:
-            policy, confirmed = self._policies.add(json.loads(req.body))
+            policy, confirmed = self._policies.add(json.loads(req.body), own_namespace(req))
         except NameTaken as error:
-            return _refused(str(error), 409)
+            return refused(str(error), 409)
+        except NotYours as error:
+            return refused(str(error), 403)
         except PolicyError as error:
-            return _refused(str(error), 400)
+            return refused(str(error), 400)
         except ValueError as error:
-            return _refused(f"the body is not JSON: {error}", 400)
+            return refused(f"the body is not JSON: {error}", 400)
         except OSError as error:
-            return _refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
+            return refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
         LOG.info("policy %s added: %s", policy.name, policy)
         return _taken(self._policies.report([policy.name])[0], confirmed, 201)
 
     @sdn.route("policies", "/policies/{name}", methods=["GET"])
     def one(self, req: Any, name: str, **_: Any) -> Any:
-        found = self._policies.report([name])
-        return json_response(found[0]) if found else self._unknown(name)
+        names = self._policies.names(own_namespace(req))
+        return json_response(self._policies.report([name])[0]) if name in names else self._unknown(name, names)
 
     @sdn.route("policies", "/policies/{name}", methods=["DELETE"])
     def remove(self, req: Any, name: str, **_: Any) -> Any:
         try:
-            confirmed = self._policies.remove(name)
+            confirmed = self._policies.remove(name, own_namespace(req))
         except KeyError:
-            return self._unknown(name)
+            return self._unknown(name, self._policies.names(own_namespace(req)))
         except OSError as error:
-            return _refused(
-                f"the removal cannot be saved ({error.strerror}), so the policy stays; free some space", 500
-            )
+            return refused(f"the removal cannot be saved ({error.strerror}), so the policy stays; free some space", 500)
         LOG.info("policy %s removed", name)
         return _taken({"removed": name}, confirmed, 200)
 
-    def _unknown(self, name: str) -> Any:
-        names = ", ".join(self._policies.book) or "none"
-        return _refused(f"there is no policy {name}; there are: {names}", 404)
+    def _unknown(self, name: str, names: list[str]) -> Any:
+        return refused(f"there is no policy {name}; there are: {', '.join(names) or 'none'}", 404)
 
 
 def _taken(body: dict[str, Any], confirmed: Confirmation, status: int) -> Any:
     if confirmed.is_complete:
         return json_response(body, status)
     return json_response({**body, "state": f"taken; {unconfirmed(confirmed)}"}, 202)
-
-
-def _refused(reason: str, status: int) -> Any:
-    return json_response({"error": reason}, status)

@@ -6,14 +6,15 @@ policies.py's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from controllers import pipeline as p
 from controllers import sdn
 from controllers.hold.effects import Holding
-from controllers.northbound.counters import counters
+from controllers.northbound.access import own_namespace
+from controllers.northbound.answers import json_response, refused
+from controllers.northbound.counters import counters, of_namespace
 from controllers.northbound.explain import Names, actions_text, group_text, match_text, meter_text, sentence, thing
 from controllers.northbound.metrics import exposition
 from controllers.switch.channel import NoAnswer
@@ -45,12 +46,12 @@ class Northbound(sdn.ControllerBase):
         worker = self._crew.workers.get(int(node.removeprefix("node"))) if _is_node(node) else None
         if worker is None:
             connected = ", ".join(map(str, sorted(self._crew.workers))) or "none"
-            return json_response({"error": f"no switch of node {node} is connected; connected nodes: {connected}"}, 404)
+            return refused(f"no switch of node {node} is connected; connected nodes: {connected}", 404)
         names = self._names()
         try:
             contents = worker.channel.contents()
         except NoAnswer as error:
-            return json_response({"error": str(error)}, 503)
+            return refused(str(error), 503)
         entries = sorted(
             contents.entries,
             key=lambda entry: (entry.row.table, -entry.row.priority, entry.row.cookie, str(entry.row.match)),
@@ -68,7 +69,8 @@ class Northbound(sdn.ControllerBase):
 
     @sdn.route("counters", "/counters", methods=["GET"])
     def counters(self, req: Any, **_: Any) -> Any:
-        return json_response(self._counters())
+        found, own = self._counters(), own_namespace(req)
+        return json_response(found if own is None else of_namespace(found, own))
 
     @sdn.route("latency", "/latency", methods=["GET"])
     def latency(self, req: Any, **_: Any) -> Any:
@@ -140,9 +142,3 @@ def _row(entry: Entry, names: Names) -> dict[str, Any]:
         "bytes": entry.bytes,
         "age_s": round(entry.age_s, 3),
     }
-
-
-def json_response(value: Any, status: int = 200) -> Any:
-    return sdn.Response(
-        content_type="application/json", charset="utf-8", status=status, body=(json.dumps(value) + "\n").encode()
-    )

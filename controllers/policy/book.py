@@ -25,13 +25,16 @@ class NameTaken(PolicyError):
     """There is a policy of this name."""
 
 
-def added(book: Book, body: Any) -> Policy:
-    """The policy that `body` would add. PolicyError; NameTaken where there is one of its name."""
+def added(book: Book, body: Any, own: str | None = None) -> Policy:
+    """The policy that `body` would add. PolicyError; NameTaken where there is one of its name.
+
+    `own`: it comes from this namespace; None: from the operator.
+    """
     taken = {policy.number for policy in book.values()}
     number = next((n for n in range(1, LAST_NUMBER + 1) if n not in taken), None)
     if number is None:
         raise PolicyError(f"there are {LAST_NUMBER} policies already; remove some")
-    policy = parse(body, number)
+    policy = parse(body, number, own)
     if policy.name in book:
         raise NameTaken(f"there is a policy {policy.name} already; remove it first, or choose another name")
     return policy

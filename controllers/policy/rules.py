@@ -1,7 +1,8 @@
 """What one policy says, and what it may not say.
 
-A policy names functions, which need not be there yet. Without `operator` it speaks of one namespace only. Which
-calls it means in the cluster as it is, and what several policies amount to together, is book.py's business. Pure.
+A policy names functions, which need not be there yet. One that reaches beyond a namespace is an operator's, and only
+who has shown to be the operator may make one: what the policy says of itself decides nothing. Which calls it means in
+the cluster as it is, and what several policies amount to together, is book.py's business. Pure.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from testbed.model.errors import UsageError
 
 class PolicyError(UsageError):
     """A policy that says something wrong."""
+
+
+class NotYours(PolicyError):
+    """A namespace's policy that reaches beyond it."""
 
 
 class Kind(str, Enum):
@@ -41,6 +46,9 @@ _HOST = re.compile(r"gateway|client|probe\d+")
 _CAPTURE_HOST = re.compile(r"probe\d*|client")
 _FIELDS = ("name", "kind", "namespace", "from", "to", "rate", "mirror_to", "operator")
 _RATES = ("connections_per_s", "kbit_per_s")
+_WIDER = 'a rule that reaches beyond a namespace is the operator\'s: say so (--operator, or "operator": true)'
+_OPERATOR = '"operator" is true'
+_YOURS = "and a wider rule is for the lab's operator: this credential is for rules within namespace"
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Policy:
 
     `number` is the policy's own for its life and names its meters. Rates are of all calls that the policy
     means together, on each node where they begin: new connections a second; kbit/s of both directions.
+    `operator`: it reaches beyond its namespace, or is none of its business: the namespace neither sees nor removes it.
     """
 
     name: str
@@ -95,8 +104,13 @@ class Policy:
         }
 
 
-def parse(body: Any, number: int) -> Policy:
-    """The policy that a JSON body describes. PolicyError, one sentence, where it is wrong."""
+def parse(body: Any, number: int, own: str | None = None) -> Policy:
+    """The policy that a JSON body describes. PolicyError, one sentence, where it is wrong.
+
+    `own`: it comes from this namespace, and must keep to it, else NotYours; None: from the operator. Of the operator
+    `"operator": false` says that it is not meant to reach beyond its namespace, which is then an error; `true` that
+    it is the operator's even where it does not.
+    """
     if not isinstance(body, dict):
         raise PolicyError('a policy is a JSON object such as {"name": "n", "kind": "deny", "namespace": "t"}')
     name = body.get("name")
@@ -108,14 +122,24 @@ def parse(body: Any, number: int) -> Policy:
     kinds = [kind.value for kind in Kind]
     if body.get("kind") not in kinds:
         raise PolicyError(f'policy {name}: "kind" is {body.get("kind")!r}; choose one of {", ".join(kinds)}')
-    kind, operator, namespace = Kind(body["kind"]), body.get("operator", False), body.get("namespace", "")
-    if not isinstance(operator, bool):
-        raise PolicyError(f'policy {name}: "operator" is {operator!r}; write true or false')
+    kind, asked, namespace = Kind(body["kind"]), body.get("operator"), body.get("namespace", own or "")
+    if not (asked is None or isinstance(asked, bool)):
+        raise PolicyError(f'policy {name}: "operator" is {asked!r}; write true or false')
     if namespace != "" and not (isinstance(namespace, str) and _NAME.fullmatch(namespace)):
         raise PolicyError(f'policy {name}: "namespace" is {namespace!r}, which cannot be the name of a namespace')
-    if namespace == "" and not operator:
-        raise PolicyError(f'policy {name}: "namespace" is missing; a rule without one needs "operator": true')
-    source, target = (_end(name, which, body.get(which, EVERY), namespace, operator) for which in ("from", "to"))
+    if own is not None and (asked or namespace != own):
+        said = _OPERATOR if asked else f'"namespace" is {namespace!r}'
+        raise NotYours(f"policy {name}: {said}, {_YOURS} {own}")
+    if namespace == "" and asked is False:
+        raise PolicyError(f'policy {name}: "namespace" is missing; {_WIDER}')
+    ends = [_End.read(name, which, body.get(which, EVERY), namespace) for which in ("from", "to")]
+    beyond = [end for end in ends if end.namespace != namespace]
+    if beyond and own is not None:
+        raise NotYours(f"policy {name}: {beyond[0].said}, {_YOURS} {own}")
+    if beyond and asked is False:
+        raise PolicyError(f"policy {name}: {beyond[0].said}, outside namespace {namespace}; {_WIDER}")
+    source, target = (end.full_name for end in ends)
+    operator = bool(asked or beyond or namespace == "")
     if source == target and not source.startswith(EVERY):
         raise PolicyError(f"policy {name}: {source} is both ends, and a function's calls to itself never leave it")
     rates = _rates(name, kind, body.get("rate"))
@@ -123,22 +147,29 @@ def parse(body: Any, number: int) -> Policy:
     return Policy(name, kind, namespace, source, target, number, *rates, mirror_to, operator)
 
 
-def _end(policy: str, which: str, text: Any, namespace: str, operator: bool) -> str:
-    """The full name of one end of the calls."""
-    if not isinstance(text, str):
-        raise PolicyError(f'policy {policy}: "{which}" is {text!r}; give a function\'s name, or "*" for all')
-    if operator and _HOST.fullmatch(text):
-        return text
-    function, _, own = text.partition(".")
-    own = own or namespace
-    if not (function == EVERY or _NAME.fullmatch(function)) or not _NAME.fullmatch(own):
-        raise PolicyError(f'policy {policy}: "{which}" is {text!r}; write function, function.namespace or "*"')
-    if own != namespace and not operator:
-        raise PolicyError(
-            f'policy {policy}: "{which}" is {text!r}, outside namespace {namespace}; '
-            'a rule wider than one namespace needs "operator": true'
-        )
-    return f"{function}.{own}"
+@dataclass(frozen=True)
+class _End:
+    """One end of the calls. `namespace` is None for a host, which is in none; `said` quotes the request."""
+
+    full_name: str
+    namespace: str | None
+    said: str
+
+    @classmethod
+    def read(cls, policy: str, which: str, text: Any, namespace: str) -> _End:
+        """Of a policy about `namespace`."""
+        said = f'"{which}" is {text!r}'
+        if not isinstance(text, str):
+            raise PolicyError(f'policy {policy}: {said}; give a function\'s name, or "*" for all')
+        function, dot, own = text.partition(".")
+        if not dot and _HOST.fullmatch(text):
+            return cls(text, None, said)
+        own = own or namespace
+        if not own:
+            raise PolicyError(f'policy {policy}: "namespace" is missing, and {said} names none; give one')
+        if not (function == EVERY or _NAME.fullmatch(function)) or not _NAME.fullmatch(own):
+            raise PolicyError(f'policy {policy}: {said}; write function, function.namespace or "*"')
+        return cls(f"{function}.{own}", own, said)
 
 
 def _rates(policy: str, kind: Kind, rate: Any) -> tuple[int | None, int | None]:

@@ -16,7 +16,7 @@ from testbed.observe.callgraph import CallGraph
 from testbed.observe.drawing import svg, tree
 from testbed.platform.client import applications
 from testbed.platform.client.platform import Platform
-from testbed.platform.client.tenant import count_invocations, gateway_metrics
+from testbed.platform.client.tenant import count_invocations
 
 WIDE = 240
 
@@ -71,7 +71,7 @@ def graphs_of(application: Application, platform: Platform | None, namespace: st
         counted = platform.counters(exact=True)["calls"]
     except PlatformError:
         counted = None  # without a controller the rest is still worth seeing
-    metrics = gateway_metrics()
+    metrics = platform.gateway_metrics()
     invocations = None if metrics is None else {name: count_invocations(metrics, name) for name in state.functions}
     return [
         callgraph.deployed(application, state, one, counted, invocations)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import click
-import requests
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json, print_table
-from testbed.model import addressing
-from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.observe import coldstarts
 from testbed.observe.coldstarts import PHASES, ColdStart
 from testbed.platform.client import lookup
-from testbed.platform.client.lab_http import get
-
-TIMEOUT_S = 5.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,9 +26,7 @@ def command(function: str | None, tail: int, lab_name: str, as_json: bool) -> No
     """
     lab = Lab.attach(lab_name)
     platform = platform_of(lab)
-    starts = coldstarts.cold_starts(
-        _get(f"{addressing.APISERVER_URL}/coldstarts"), _get(f"{addressing.CONTROLLER_URL}/latency")
-    )
+    starts = coldstarts.cold_starts(platform.cold_starts(), platform.latencies())
     if function:
         starts = [one for one in starts if one.function == lookup.full_name(function)]
         if not starts:  # one that has gone may still have starts to show
@@ -58,12 +50,3 @@ def _row(one: ColdStart) -> list[str]:
 
 def _ms(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
-
-
-def _get(url: str) -> list[dict[str, object]]:
-    try:
-        answer = get(url, TIMEOUT_S)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise PlatformError(f"{url} does not answer ({type(error).__name__}); see `testbed status`") from error
-    return list(answer.json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +14,14 @@ from rich.table import Table
 
 from testbed.model.cluster import DEFAULT_NAMESPACE
 from testbed.network.lab import DEFAULT_NAME, Lab
+from testbed.platform.client import lab_http
 from testbed.platform.client.platform import Platform
 
 lab_option = click.option("--name", "lab_name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
+token_option = click.option(
+    "--token-file", type=click.Path(path_type=Path), envvar="TESTBED_TOKEN_FILE",
+    help="Ask as the namespace whose token this file holds (`testbed namespace token`), not as the operator.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 namespace_option = click.option(
     "--namespace", "-n", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace, that is: the tenant."
@@ -29,10 +35,14 @@ MOST_COLUMNS = 10_000
 """The widest table in a file or pipe."""
 
 
-def platform_of(lab: Lab) -> Platform:
-    """The lab's control plane. The calling process is in the lab's network from here on."""
+def platform_of(lab: Lab, token_file: Path | None = None) -> Platform:
+    """The lab's control plane. The calling process is in the lab's network from here on.
+
+    It is asked with the credential in `token_file`, or else as the operator.
+    """
     lab.enter()
-    return Platform(lab, note=lambda sentence: click.echo(sentence, err=True))
+    credential = None if token_file is None else lab_http.read(token_file)
+    return Platform(lab, note=lambda sentence: click.echo(sentence, err=True), credential=credential)
 
 
 def print_json(value: Any) -> None:

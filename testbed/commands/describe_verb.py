@@ -14,7 +14,6 @@ from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import lookup
 from testbed.platform.client.platform import Platform
-from testbed.platform.client.tenant import invocations
 
 _STEPS = ("sandbox", "process", "ready")
 """Times of an instance's start that are shown, in ms since it was decided on."""
@@ -71,7 +70,7 @@ def description(platform: Platform, name: str, namespace: str, gateway_url: str)
         "status": "Ready" if ready else "Not Ready",
         "replicas": status["replicas"],
         "available_replicas": status["availableReplicas"],
-        "invocations": invocations(full_name),
+        "invocations": platform.invocations(full_name),
         "image": status["image"],
         "function_process": status.get("envProcess", ""),
         "url": f"{gateway_url}/function/{full_name}" if function.ingress else "",

@@ -28,7 +28,7 @@ VERBS = {
     "describe": "show one function: how it is, where it runs, what it uses",
     "logs": "print what a function's instances wrote",
     "secret": "make, list, change and remove secrets",
-    "namespace": "list, make and remove namespaces",
+    "namespace": "list, make and remove namespaces, hand out their credentials",
     "coldstarts": "show where the time of the last cold starts went",
     "exec": "run a command in a host or a node",
     "link": "show and change the trunks between nodes",

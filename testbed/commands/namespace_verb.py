@@ -12,12 +12,13 @@ from testbed.network.lab import Lab
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List, make and remove namespaces.
+    """List, make and remove namespaces; hand out their credentials.
 
     \b
     Examples:
       sudo testbed namespace list
       sudo testbed namespace create tenant-a --route direct
+      sudo testbed namespace token tenant-a
       sudo testbed namespace remove tenant-a
     """
 
@@ -64,6 +65,22 @@ def create(namespace: str, route: str, lab_name: str) -> None:
     """
     platform_of(Lab.attach(lab_name)).provider.set_route(namespace, route)
     click.echo(f"namespace {namespace} is there ({route} route)")
+
+
+@command.command()
+@click.argument("namespace", metavar="NAME")
+@lab_option
+def token(namespace: str, lab_name: str) -> None:
+    """Print the credential with which NAME's tenant orders for itself: its own policies, its own state.
+
+    It holds until the namespace is removed. Whoever has it needs no other right on the lab's servers, and gets none.
+
+    \b
+    Examples:
+      sudo testbed namespace token tenant-a > tenant-a.token
+      sudo testbed policy list --token-file tenant-a.token
+    """
+    click.echo(platform_of(Lab.attach(lab_name)).provider.credential(namespace))
 
 
 @command.command()

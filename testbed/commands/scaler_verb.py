@@ -7,16 +7,12 @@ import time
 from typing import Any
 
 import click
-import requests
 
 from testbed.commands.common import json_option, lab_option, platform_of, print_json
-from testbed.model import addressing
-from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client import lookup
 
 POLL_S = 0.5
-TIMEOUT_S = 10.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,17 +38,17 @@ def command(
     platform = platform_of(Lab.attach(lab_name))
     name = lookup.full_name(function) if function else ""
     if dry_run:
-        ask("PUT", "/dry-run", json={"dry_run": dry_run == "on"})
+        platform.ask_scaler("PUT", "/dry-run", json={"dry_run": dry_run == "on"})
         click.echo(f"dry run is {dry_run}")
         return
     if settings:
         if name:
             lookup.function_named(platform.state(), name)
-        print_json(ask("GET", "/settings", params={"function": name} if name else {}).json())
+        print_json(platform.ask_scaler("GET", "/settings", params={"function": name} if name else {}).json())
         return
     since, first = 0, True
     while True:
-        found = ask("GET", "/decisions", params={"since": since, "function": name}).text.splitlines()
+        found = platform.ask_scaler("GET", "/decisions", params={"since": since, "function": name}).text.splitlines()
         if first and name and not found:  # one that has gone may still have decisions to show
             lookup.function_named(platform.state(), name)
             click.echo(f"the scaler has not decided anything about {name} yet", err=True)
@@ -74,18 +70,3 @@ def sentence(decision: dict[str, Any]) -> str:
     reason = "; ".join(filter(None, (decision["reason"], decision["error"])))
     time_of_day = decision["time"][11:23]
     return f"{time_of_day}  {decision['function']}  {decision['by']:<10} {numbers}{done}  {reason}"
-
-
-def ask(method: str, path: str, **options: Any) -> requests.Response:
-    """Ask the scaler; PlatformError with what it says."""
-    session = requests.Session()
-    session.trust_env = False
-    try:
-        answer = session.request(method, f"{addressing.SCALER_URL}{path}", timeout=TIMEOUT_S, **options)
-    except requests.RequestException as error:
-        raise PlatformError(
-            "the scaler does not answer; `testbed status` says whether the lab has one (up --scaler off has none)"
-        ) from error
-    if not answer.ok:
-        raise PlatformError(answer.json()["error"])
-    return answer

@@ -5,19 +5,26 @@ They are named as command lines only: the network layer imports nothing of the p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import sys
+from pathlib import Path
 
 from testbed.model import addressing
 from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import DEFAULT_NAMESPACE, Host
+from testbed.model.credentials import KEY_BYTES, LAB_KEY, OPERATOR, component, credential, file_of
 from testbed.network.config import LabConfig
 from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 """For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
+
+
+METRICS_READER = "metrics-reader"
+"""What the scaler shows the gateway, which may be a program of somebody else's, instead of its own credential."""
 
 
 class Components:
@@ -36,6 +43,7 @@ class Components:
             "TESTBED_STATE": str(self._state),
             "TESTBED_LAB": config.name,
         }
+        self._digests: dict[str, str] = {}
         self._make_credentials()
 
     def start_control_plane(self) -> None:
@@ -44,12 +52,14 @@ class Components:
         self._start(
             "controller", "controllers.launcher",
             "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
+            "--switches", ",".join(map(addressing.management_ip, self._config.nodes)), *self._lab_key(),
         )  # fmt: skip
         self._start(
             "apiserver", "testbed.platform.apiserver.process",
             "--cluster", str(self._cluster_file), "--database", str(self._state / "apiserver.db"),
             "--images", str(self._state / "images"), "--logs", str(self._state / "functions"),
-            "--lab", self._config.name, "--listen", listen,
+            "--lab", self._config.name, "--listen", listen, *self._lab_key(),
+            "--basic-auth", str(self._state / "secrets"),
             environment=NO_CERTIFICATES,
         )  # fmt: skip
         for node in self._config.nodes[1:]:
@@ -66,7 +76,8 @@ class Components:
                 "scaler", "testbed.platform.scaler.process",
                 "--apiserver", addressing.APISERVER_URL, "--listen", addressing.CONTROL_PLANE_IP,
                 "--preset", self._config.scaler_preset, "--controller", addressing.CONTROLLER_URL,
-                "--log", str(self._state / "logs" / "scaler-decisions.ndjson"), *dry_run,
+                "--log", str(self._state / "logs" / "scaler-decisions.ndjson"), *self._lab_key(), *dry_run,
+                "--gateway-credential", str(file_of(self._state, METRICS_READER)),
                 environment=NO_CERTIFICATES,
             )  # fmt: skip
 
@@ -79,6 +90,7 @@ class Components:
         fd = self._config.listen_fd
         environment = {
             "apiserver_url": addressing.APISERVER_URL,
+            "metrics_readers": self._digests[METRICS_READER],
             **self._basic_auth(),
             **({} if fd is None else {"TESTBED_LISTEN_FD": str(fd)}),
             **self._config.gateway_environment,
@@ -122,10 +134,30 @@ class Components:
         prefix: tuple[str, ...] = (), environment: dict[str, str] | None = None, fds: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         argv = (*prefix, sys.executable, "-m", module, *arguments)
-        self._supervisor.start(ProcessSpec(name, argv, {**self._environment, **(environment or {})}, fds))
+        own = {"TESTBED_CREDENTIAL": str(file_of(self._state, name))} if name in self._digests else {}
+        self._supervisor.start(ProcessSpec(name, argv, {**self._environment, **own, **(environment or {})}, fds))
+
+    def _lab_key(self) -> tuple[str, str]:
+        """For those who check credentials."""
+        return "--lab-key", str(file_of(self._state, LAB_KEY))
 
     def _make_credentials(self) -> None:
         folder = self._state / "secrets"
         folder.mkdir(mode=0o700)
         (folder / "basic-auth-user").write_text("admin")
         (folder / "basic-auth-password").write_text(secrets.token_urlsafe(18))
+        # Apart from these two, which a gateway program that is not ours reads as well.
+        file_of(self._state, LAB_KEY).parent.mkdir(mode=0o700)
+        key = secrets.token_bytes(KEY_BYTES)
+        _write_private(file_of(self._state, LAB_KEY), key.hex())
+        owners = {name: component(name) for name in ("controller", "scaler", "gateway", "provider", METRICS_READER)}
+        owners |= {f"agent{node}": component("agent", node) for node in self._config.nodes[1:]}
+        for name, owner in {"operator": OPERATOR, **owners}.items():
+            text = credential(key, owner)
+            _write_private(file_of(self._state, name), text)
+            self._digests[name] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)

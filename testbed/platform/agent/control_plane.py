@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from testbed.model.cluster import Phase
+from testbed.model.credentials import bearer
 from testbed.model.errors import PlatformError
 from testbed.model.watch import SILENCE_S, Decoder, Event, StreamError
 
@@ -33,12 +34,12 @@ class Away(PlatformError):
 
 
 class ControlPlane:
-    """Threads may share one."""
+    """Threads may share one. `credential` is the agent's own."""
 
-    def __init__(self, apiserver_url: str, controller_url: str) -> None:
+    def __init__(self, apiserver_url: str, controller_url: str, credential: str) -> None:
         self._apiserver = apiserver_url.rstrip("/")
-        self._apiserver_connections = _Connections(apiserver_url)
-        self._controller_connections = _Connections(controller_url)
+        self._apiserver_connections = _Connections(apiserver_url, credential)
+        self._controller_connections = _Connections(controller_url, credential)
         self._version_lock = threading.Lock()
         self._version = -1
         self._version_read_s = 0.0
@@ -47,7 +48,7 @@ class ControlPlane:
         """The changes that the decoder does not know, as they come, until the stream ends; raises Away."""
         connection = self._apiserver_connections.new(SILENCE_S)
         try:
-            connection.request("GET", decoder.open())
+            connection.request("GET", decoder.open(), headers=self._apiserver_connections.headers)
             answer = connection.getresponse()
             decoder.check_status(answer.status)
             while data := answer.read1(_PIECE_BYTES):
@@ -118,10 +119,11 @@ class ControlPlane:
 
 
 class _Connections:
-    """Kept connections to one server, as many as there are calls at once."""
+    """Kept connections to one server, as many as there are calls at once; `headers` go with every request."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credential: str) -> None:
         parts = urlsplit(url)
+        self.headers = {"Authorization": bearer(credential)}
         self._host, self._port = parts.hostname or "", parts.port
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -139,7 +141,8 @@ class _Connections:
             except IndexError:
                 connection, kept = self.new(timeout_s), False
             try:
-                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+                kind = {"Content-Type": "application/json"} if body else {}
+                connection.request(method, path, body, {**self.headers, **kind})
                 answer = connection.getresponse()
                 text = answer.read()
             except (ConnectionError, http.client.RemoteDisconnected):

@@ -27,6 +27,7 @@ from testbed.platform.agent.function_process import FunctionProcess, remove_file
 from testbed.platform.agent.keeper import InstanceKeeper
 from testbed.platform.agent.launch import NodeServices, Sandboxes, group_of
 from testbed.platform.agent.rotation import LogRotation
+from testbed.platform.common.identity import own_credential
 
 log = logging.getLogger("agent")
 
@@ -153,7 +154,7 @@ def main() -> None:
         arguments.node,
         lab_name,
         LabClient(arguments.lab_socket),
-        ControlPlane(arguments.apiserver, arguments.controller),
+        ControlPlane(arguments.apiserver, arguments.controller, own_credential()),
         arguments.images,
         arguments.logs,
         state / "agents" / f"node{arguments.node}",

@@ -115,15 +115,18 @@ class ClusterKeeper:
                     f"namespace {namespace} has functions on the {present.route.value} route; remove them before its "
                     "route changes"
                 )
+            leaving = self._leaving(namespace)  # it stays, as a new one
             self._database.drop(_REMOVING, namespace)
             self._database.put(_METADATA, namespace, {key: dict(value) for key, value in (metadata or {}).items()})
             if not present:
                 self._make_namespace(namespace, route)
-            elif present.route is not route:
-                self._ledger.put("deployment", replace(present, route=route))
+            elif leaving or present.route is not route:
+                born = self.state.version + 1 if leaving else present.born
+                self._ledger.put("deployment", replace(present, route=route, born=born))
 
     def _make_namespace(self, namespace: str, route: Route = Route.GATEWAY) -> None:
-        self._ledger.put("deployment", Deployment(namespace, route, id=self._new_namespace_id()))
+        number, born = self._new_namespace_id(), self.state.version + 1
+        self._ledger.put("deployment", Deployment(namespace, route, id=number, born=born))
 
     def metadata(self, namespace: str) -> dict[str, dict[str, str]]:
         """The labels and annotations that a namespace was given."""

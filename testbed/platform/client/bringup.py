@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import Any
 
 import requests
@@ -12,7 +13,7 @@ from testbed.model import addressing
 from testbed.model.errors import LabError
 from testbed.network.lab import Lab
 from testbed.network.process.namespaces import call_within
-from testbed.platform.client.lab_http import get
+from testbed.platform.client import lab_http
 
 ANSWER_TIMEOUT_S = 120.0
 
@@ -35,7 +36,7 @@ def await_control_plane(lab: Lab, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
     scaled = "scaler" in lab.client.status()["components"]
     try:
         while True:
-            silent = call_within(namespace, _first_silent_part) or _silent_gateway(lab)
+            silent = call_within(namespace, partial(_first_silent_part, lab)) or _silent_gateway(lab)
             if silent is None and scaled:
                 silent = call_within(namespace, _silent_scaler)
             if silent is None:
@@ -49,10 +50,10 @@ def await_control_plane(lab: Lab, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         os.close(namespace)
 
 
-def _first_silent_part() -> str | None:
+def _first_silent_part(lab: Lab) -> str | None:
     if _get(f"{addressing.APISERVER_URL}/healthz") is None:
         return "apiserver"
-    version = _get(f"{addressing.CONTROLLER_URL}/version")
+    version = _get(f"{addressing.CONTROLLER_URL}/version", lab_http.operator(lab.state_folder))
     if version is None or version.json()["applied"] < 0:
         return "controller"
     switches = version.json()["switches"].values()
@@ -67,9 +68,9 @@ def _silent_scaler() -> str | None:
     return "scaler" if _get(f"{addressing.SCALER_URL}/healthz") is None else None
 
 
-def _get(url: str) -> requests.Response | None:
+def _get(url: str, authorization: str = "") -> requests.Response | None:
     try:
-        answer = get(url, timeout_s=2)
+        answer = lab_http.get(url, 2, authorization)
     except requests.RequestException:
         return None
     return answer if answer.ok else None

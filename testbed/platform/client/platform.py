@@ -19,16 +19,18 @@ from testbed.model.annotations import GATEWAY_TOKEN, NODE_ANNOTATION
 from testbed.model.application import Application, FunctionSpec, callees_first, with_secret
 from testbed.model.checkout import TEMPLATES
 from testbed.model.cluster import ClusterState, Function, Instance, Phase, Route
+from testbed.model.credentials import bearer
 from testbed.model.errors import PlatformError
 from testbed.model.placement import place
 from testbed.network.switching import appctl
-from testbed.platform.client import datastore_setup
-from testbed.platform.client.tenant import ProviderClient
+from testbed.platform.client import datastore_setup, lab_http
+from testbed.platform.client.tenant import ProviderClient, count_invocations
 from testbed.platform.images import build
 
 CALL_TIMEOUT_S = 10.0
 CONTROLLER_TIMEOUT_S = 20.0
 """Longer than the controller waits for its switches."""
+METRICS_TIMEOUT_S = 5.0
 POLL_S = 0.04
 
 LOG = logging.getLogger(__name__)
@@ -53,14 +55,17 @@ class Platform:
         apiserver_url: str = addressing.APISERVER_URL,
         controller_url: str = addressing.CONTROLLER_URL,
         note: Callable[[str], None] = LOG.warning,
+        credential: str | None = None,
     ) -> None:
-        """`note` is told, in a sentence, what a user should know although nothing failed."""
+        """`note` is told, in a sentence, what a user should know although nothing failed.
+
+        All that is asked is asked with `credential`, by default the operator's.
+        """
         self.state_folder = Path(lab.state_folder)
         self._note = note
         self._apiserver = apiserver_url
         self._controller = controller_url
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the machine's is no way into the lab
+        self._session = lab_http.session(bearer(credential) if credential else lab_http.operator(self.state_folder))
         self.provider = ProviderClient(self._call)
 
     def deploy(
@@ -196,6 +201,40 @@ class Platform:
         """Remove a policy; None, or in words why it may still be in force for a while."""
         return self._ask_controller(f"/policies/{name}", "DELETE").get("state")
 
+    def latencies(self) -> list[dict[str, Any]]:
+        """The last changes and how long each took (the controller's GET /latency)."""
+        return list(self._ask_controller("/latency"))
+
+    def cold_starts(self) -> list[dict[str, Any]]:
+        """When each step of the last starts ended (the apiserver's GET /coldstarts)."""
+        return list(self._call("GET", "/coldstarts").json())
+
+    def gateway_metrics(self) -> str | None:
+        """The text of the gateway's own metrics; None while it does not answer."""
+        url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
+        try:
+            answer = lab_http.get(url, METRICS_TIMEOUT_S, lab_http.operator_at_gateway(self.state_folder))
+        except requests.RequestException:
+            return None
+        return answer.text if answer.ok else None
+
+    def invocations(self, function: str) -> int | None:
+        """How often `name.namespace` was invoked by the gateway, as it says itself; None while it does not answer."""
+        text = self.gateway_metrics()
+        return None if text is None else count_invocations(text, function)
+
+    def ask_scaler(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A request to the scaler; PlatformError with what it says when it refuses."""
+        try:
+            answer = self._session.request(method, f"{addressing.SCALER_URL}{path}", timeout=CALL_TIMEOUT_S, **options)
+        except requests.RequestException as error:
+            raise PlatformError(
+                "the scaler does not answer; `testbed status` says whether the lab has one (up --scaler off has none)"
+            ) from error
+        if not answer.ok:
+            raise PlatformError(_json_object(answer).get("error") or f"the scaler answered with {answer.status_code}")
+        return answer
+
     def _deploy_function(self, spec: FunctionSpec, namespace: str, nodes: str, deadline: float) -> None:
         """Update the function, or create it; one that is still being removed is waited for."""
         body: dict[str, Any] = {
@@ -272,7 +311,7 @@ class Platform:
             )
         return answer
 
-    def _ask_controller(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _ask_controller(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> Any:
         try:
             answer = self._session.request(method, f"{self._controller}{path}", json=body, timeout=CONTROLLER_TIMEOUT_S)
             if answer.status_code >= 400 and "error" in (refusal := _json_object(answer)):

@@ -13,12 +13,10 @@ from typing import Any, Protocol
 
 import requests
 
-from testbed.model import addressing
 from testbed.model.annotations import GATEWAY_TOKEN, ROUTE_ANNOTATION
+from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError, UsageError
-from testbed.platform.client.lab_http import get
 
-METRICS_TIMEOUT_S = 5.0
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -84,6 +82,10 @@ class ProviderClient:
         if self._call("PUT", path, body, accept=(404,)).status_code == 404:
             self._call("POST", path, body)
 
+    def credential(self, namespace: str) -> str:
+        """What proves to be this namespace, to apiserver, controller and scaler, until it is removed."""
+        return str(self._call("GET", f"/credentials/{namespace}").json()["credential"])
+
     # Functions
 
     def function(self, name: str, namespace: str) -> dict[str, Any]:
@@ -94,6 +96,10 @@ class ProviderClient:
         """The instance and the times of its start; empty when it has just gone."""
         answer = self._call("GET", f"/instances/{instance_id}", accept=(404,))
         return dict(answer.json()) if answer.status_code == 200 else {}
+
+    def set_phase(self, instance_id: str, phase: Phase) -> None:
+        """Say in its agent's place how an instance is; the agent says what is so at its next change."""
+        self._call("PUT", f"/instances/{instance_id}/phase", {"phase": phase.value})
 
     def logs(self, name: str, namespace: str, **query: str) -> Iterator[dict[str, Any]]:
         """Log messages; `query` as in the contract: instance, since, tail, follow ("true": until the lab ends)."""
@@ -109,21 +115,6 @@ class ProviderClient:
                 yield json.loads(line)
         except requests.RequestException as error:
             raise PlatformError(f"the apiserver has ended the log ({type(error).__name__}); ask again") from error
-
-
-def invocations(function: str) -> int | None:
-    """How often `name.namespace` was invoked by the gateway, as it says itself; None while it does not answer."""
-    text = gateway_metrics()
-    return None if text is None else count_invocations(text, function)
-
-
-def gateway_metrics() -> str | None:
-    """The text of the gateway's own metrics; None while it does not answer."""
-    url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
-    try:
-        return get(url, METRICS_TIMEOUT_S).text
-    except requests.RequestException:
-        return None
 
 
 def count_invocations(text: str, function: str) -> int:

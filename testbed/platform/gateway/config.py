@@ -1,8 +1,10 @@
 """The gateway's settings, from the environment variables that OpenFaaS's gateway reads.
 
 Additional ones: `apiserver_url`, `gateway_upstream` (pooled or per-call), `upstream_idle_timeout`,
-`metrics_port`, `function_port` (at which functions listen), and `TESTBED_LISTEN_FD` (an inherited
-listening socket to serve besides the port), and `TESTBED_STATE` (the lab's folder, where counters are kept).
+`metrics_port`, `metrics_readers` (SHA-256 of the credentials that may read metrics, in hexadecimal, with commas),
+`function_port` (at which functions listen), `TESTBED_LISTEN_FD` (an inherited listening socket to serve besides the
+port), `TESTBED_STATE` (the lab's folder, where counters are kept), and `TESTBED_CREDENTIAL` (the file with the
+credential of the process's own).
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from testbed.model import durations
 from testbed.model.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
 from testbed.model.cluster import DEFAULT_NAMESPACE
 from testbed.model.errors import EnvironmentProblem, UsageError
+from testbed.platform.common.identity import own_credential
 
 HISTORY = "gateway-counters.json"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Times in seconds; `credentials` is "user:password" in base64, None without basic auth."""
+    """Times in seconds; `credentials` is "user:password" in base64, None without basic auth.
+
+    `own_credential` is what the apiserver knows this process by.
+    """
 
     apiserver_host: str
     apiserver_port: int
@@ -41,6 +47,8 @@ class Config:
     default_namespace: str
     scale_from_zero: bool
     history: Path | None = None
+    own_credential: str = ""
+    metrics_readers: tuple[str, ...] = ()
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
@@ -71,6 +79,8 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         credentials=_credentials(environment),
         default_namespace=environment.get("function_namespace") or DEFAULT_NAMESPACE,
         history=Path(environment["TESTBED_STATE"]) / HISTORY if environment.get("TESTBED_STATE") else None,
+        own_credential=own_credential(environment),
+        metrics_readers=tuple(filter(None, environment.get("metrics_readers", "").split(","))),
         scale_from_zero=_flag(environment, "scale_from_zero", default=True),
     )
 

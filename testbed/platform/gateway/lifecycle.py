@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from testbed.model.credentials import bearer
 from testbed.model.errors import EnvironmentProblem, TestbedError
 from testbed.platform.common.watch import Watch
 from testbed.platform.gateway.config import Config
@@ -53,7 +54,7 @@ def parts(config: Config) -> Parts:
     return Parts(
         Functions(lambda vip: _pool(config, vip, config.function_port), config.default_namespace),
         Upstream(pool),
-        ApiserverClient(config.apiserver_host, config.apiserver_port, _basic_auth(config)),
+        ApiserverClient(config.apiserver_host, config.apiserver_port, config.own_credential),
         Limits(config.read_timeout_s, config.write_timeout_s, config.upstream_timeout_s),
         config.credentials,
         config.default_namespace,
@@ -62,7 +63,8 @@ def parts(config: Config) -> Parts:
 
 def watch(config: Config, dispatcher: Dispatcher) -> Watch:
     """What keeps the dispatcher's cluster state up to date."""
-    return Watch(config.apiserver_host, config.apiserver_port, _basic_auth(config), dispatcher.updated)
+    header = f"Authorization: {bearer(config.own_credential)}\r\n".encode()
+    return Watch(config.apiserver_host, config.apiserver_port, header, dispatcher.updated)
 
 
 async def serve(dispatcher: Dispatcher, follow: Watch, servers: list[asyncio.Server]) -> None:
@@ -95,10 +97,6 @@ def _pool(config: Config, host: str, port: int, *, pooled: bool | None = None) -
         max_idle=config.max_idle_conns_per_host,
         idle_timeout_s=config.upstream_idle_timeout_s,
     )
-
-
-def _basic_auth(config: Config) -> bytes:
-    return b"Authorization: Basic %b\r\n" % config.credentials if config.credentials else b""
 
 
 def inherited(fd: int) -> socket.socket:

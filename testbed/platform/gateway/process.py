@@ -18,7 +18,7 @@ from testbed.platform.gateway.http.client_connection import ClientConnection
 from testbed.platform.gateway.service.dispatch import Gateway
 from testbed.platform.gateway.service.history import History
 from testbed.platform.gateway.service.metrics import render
-from testbed.platform.gateway.service.monitor import Monitor
+from testbed.platform.gateway.service.monitor import Monitor, Readers
 
 log = logging.getLogger("gateway")
 
@@ -48,7 +48,8 @@ async def serve(environment: Mapping[str, str]) -> None:
         sockets.append(lifecycle.inherited(config.listen_fd))
     servers = [await loop.create_server(lambda: ClientConnection(gateway), sock=sock) for sock in sockets]
     monitor = lifecycle.listener(config.metrics_port)
-    servers.append(await loop.create_server(lambda: Monitor(metrics), sock=monitor))
+    readers = Readers(config.credentials, config.metrics_readers)
+    servers.append(await loop.create_server(lambda: Monitor(metrics, readers), sock=monitor))
     log.info("listening on port %d, metrics on %d", config.port, config.metrics_port)
     keeping = asyncio.create_task(history.run())
     await lifecycle.serve(gateway, follow, servers)

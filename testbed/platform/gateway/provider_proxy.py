@@ -1,10 +1,10 @@
 """faas-provider's own side of an invocation, for a gateway program that is not ours: `python -m …provider_proxy`.
 
 It runs in the gateway's host, so that what a foreign gateway sends to a function crosses the switches like
-everything else, and passes /system and /healthz on to the apiserver. It does not wake functions and checks
-no tokens: that is a gateway's job. The settings are the gateway's (`config`), with `port` 8081 on the
-loopback only. With TESTBED_LISTEN_FD it also carries what arrives there, unread, to the gateway's port
-(`gateway_port`, 8080).
+everything else, and passes /system and /healthz on to the apiserver, with the proof of whoever asks and never its
+own. It does not wake functions and checks no tokens: that is a gateway's job. The settings are the gateway's
+(`config`), with `port` 8081 on the loopback only. With TESTBED_LISTEN_FD it also carries what arrives there, unread,
+to the gateway's port (`gateway_port`, 8080).
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class ProviderProxy(Dispatcher):
         path = target.partition(b"?")[0]
         if kind is Kind.FUNCTION:
             self._call(exchange, name, target)
+        elif path == b"/metrics" and not self.system.authorized(exchange):
+            exchange.answer(error_table.UNAUTHORIZED)
         elif path == b"/metrics":
             text = render_provider(self.functions.metrics(), self.system.metrics, self.version)
             exchange.answer(Answer(200, text.encode(), (b"Content-Type: " + CONTENT_TYPE.encode(),)))

@@ -1,7 +1,7 @@
 """The scaler: decides how many instances each function has. It stands for KEDA and the HPA.
 
 It follows the apiserver's watch and asks the apiserver for replicas; it starts no instance. Run as
-`python -m testbed.platform.scaler.process --preset lab`; its REST interface is in docs/platform.md.
+`python -m testbed.platform.scaler.process --lab-key FILE --preset lab`; its REST interface is in docs/platform.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from aiohttp import web
 
 from testbed.model import addressing
 from testbed.model.cluster import Function
+from testbed.model.credentials import bearer
 from testbed.model.errors import PlatformError
 from testbed.model.scaling.settings import PRESETS
+from testbed.platform.common import identity
 from testbed.platform.common.watch import Watch
 from testbed.platform.scaler.activation import Activator
 from testbed.platform.scaler.decisions import DecisionLog
@@ -61,11 +63,15 @@ class Apiserver:
 
 async def serve(arguments: argparse.Namespace) -> web.Application:
     """The application with all that runs beside it."""
-    session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S))
+    credential = bearer(identity.own_credential())
+    session = aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S), headers={"Authorization": credential}
+    )
     apiserver = Apiserver(arguments.apiserver, session)
     activator = Activator(apiserver.scale)
     switches = SwitchCounters(session, arguments.controller, lambda: engine.state)
-    gateway = GatewayCounters(session, arguments.gateway_metrics)
+    to_gateway = identity.read(arguments.gateway_credential) if arguments.gateway_credential else ""
+    gateway = GatewayCounters(session, arguments.gateway_metrics, to_gateway)
     counters = {BY_GATEWAY: gateway.read, BY_SWITCHES: switches.read}
     engine = Engine(
         PRESETS[arguments.preset],
@@ -78,7 +84,7 @@ async def serve(arguments: argparse.Namespace) -> web.Application:
     )
     scaler = Scaler(engine, activator)
     host, _, port = arguments.apiserver.removeprefix("http://").rpartition(":")
-    watch = Watch(host, int(port), b"", scaler.changed)
+    watch = Watch(host, int(port), f"Authorization: {credential}\r\n".encode(), scaler.changed)
 
     async def run(_: web.Application) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(watch.run()), asyncio.create_task(engine.run())]
@@ -91,7 +97,7 @@ async def serve(arguments: argparse.Namespace) -> web.Application:
                 await task
         await session.close()
 
-    app = application(scaler)
+    app = application(scaler, identity.keyring(arguments.lab_key))
     app.cleanup_ctx.append(run)
     return app
 
@@ -117,6 +123,8 @@ def main() -> None:
     parser.add_argument("--controller", default=addressing.CONTROLLER_URL, metavar="URL")
     parser.add_argument("--gateway-metrics", default=GATEWAY_METRICS_URL, metavar="URL")
     parser.add_argument("--log", type=Path, help="NDJSON file of all decisions")
+    parser.add_argument("--lab-key", type=Path, required=True, help="file with the key of the lab's credentials")
+    parser.add_argument("--gateway-credential", type=Path, help="file with what the gateway's metrics are read with")
     parser.add_argument("--listen", default=addressing.CONTROL_PLANE_IP, metavar="HOST")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="lab")
     parser.add_argument("--dry-run", action="store_true", help="decide and log, but change nothing")

@@ -12,7 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
+from testbed.model.audiences import Refusal, Server
+from testbed.model.credentials import Keyring
 from testbed.model.errors import PlatformError, TestbedError, UsageError
+from testbed.platform.common.guard import Guard
 from testbed.platform.common.prometheus import CONTENT_TYPE, family, sample
 from testbed.platform.scaler.activation import UnknownFunction, WillNotScale
 from testbed.platform.scaler.engine import Scaled
@@ -24,10 +27,11 @@ _STATUS = {UnknownFunction: 404, WillNotScale: 409, UsageError: 400, PlatformErr
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(scaler: Scaler) -> web.Application:
-    """The routes."""
+def application(scaler: Scaler, keyring: Keyring) -> web.Application:
+    """The routes, for those whom they answer."""
     routes = _Routes(scaler)
-    app = web.Application(middlewares=[_errors])
+    guard = Guard(Server.SCALER, keyring, lambda: scaler.engine.state.deployments, _refused)
+    app = web.Application(middlewares=[guard.middleware, _errors])
     app.add_routes(
         [
             web.get("/healthz", routes.healthz),
@@ -39,7 +43,12 @@ def application(scaler: Scaler) -> web.Application:
             web.get("/metrics-api/{function}/{metric}", routes.metrics_api),
         ]
     )
+    guard.check_routes(app)
     return app
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    return web.json_response({"error": refusal.reason}, status=refusal.status)
 
 
 @web.middleware

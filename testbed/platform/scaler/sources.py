@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from testbed.model.cluster import ClusterState, Function
+from testbed.model.credentials import bearer
 from testbed.model.errors import PlatformError
 from testbed.platform.scaler.rates import Key
 
@@ -27,9 +28,10 @@ class NotReadable(PlatformError):
     """A source did not answer, or not completely."""
 
 
-async def _get(session: aiohttp.ClientSession, url: str, what: str) -> str:
+async def _get(session: aiohttp.ClientSession, url: str, what: str, headers: Mapping[str, str] | None = None) -> str:
     try:
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=READ_TIMEOUT_S)) as answer:
+        timeout = aiohttp.ClientTimeout(total=READ_TIMEOUT_S)
+        async with session.get(url, timeout=timeout, headers=headers) as answer:
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise NotReadable(f"{what} does not answer ({type(error).__name__})") from error
@@ -41,13 +43,15 @@ async def _get(session: aiohttp.ClientSession, url: str, what: str) -> str:
 class GatewayCounters:
     """gateway_function_invocation_total, by function and code: the calls that came by the gateway."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, credential: str) -> None:
+        """`credential` is for the gateway alone: it may be a program of somebody else's."""
         self._session = session
         self._url = url
+        self._headers = {"Authorization": bearer(credential)}
 
     async def read(self) -> Mapping[Key, float]:
         """(function, code) -> invocations; raises NotReadable."""
-        return invocations(await _get(self._session, f"{self._url}/metrics", "the gateway"))
+        return invocations(await _get(self._session, f"{self._url}/metrics", "the gateway", self._headers))
 
 
 def invocations(exposition: str) -> dict[Key, float]:

@@ -48,7 +48,7 @@ def apiserver(asked: list[str], status: int, *events: Event) -> Iterator[str]:
 def test_changes_are_handed_on_one_by_one_and_heartbeats_are_not() -> None:
     asked: list[str] = []
     with apiserver(asked, 200, SNAPSHOT, watch.heartbeat(5), PUT) as url:
-        following = Watch(url, lambda event: None)
+        following = Watch(url, "credential", lambda event: None)
         assert list(following._events()) == [SNAPSHOT, PUT]
         assert list(following._events()) == [SNAPSHOT, PUT]
     assert asked == ["/watch?since=-1", "/watch?since=6"]
@@ -57,7 +57,7 @@ def test_changes_are_handed_on_one_by_one_and_heartbeats_are_not() -> None:
 def test_a_refusal_asks_for_a_snapshot() -> None:
     asked: list[str] = []
     with apiserver(asked, 400) as url:
-        following = Watch(url, lambda event: None)
+        following = Watch(url, "credential", lambda event: None)
         for _ in range(2):
             with pytest.raises(StreamError, match="the apiserver answered /watch with status 400; see its log"):
                 list(following._events())

@@ -161,7 +161,7 @@ def test_both_routes_are_given_the_same_functions(file: Path, tmp_path: Path, mo
     given: list[list[dict[str, Any]]] = []
     for namespace, route in (("t", Route.GATEWAY), ("u", Route.DIRECT)):
         control = Control()
-        platform = Platform(SimpleNamespace(state_folder=tmp_path))
+        platform = Platform(SimpleNamespace(state_folder=tmp_path), credential="operator")
         monkeypatch.setattr(platform, "_session", control)
         platform.deploy(stack_file.load(file, {}), namespace, route)
         given.append(control.bodies)

@@ -24,7 +24,11 @@ class Unprocessable(TestbedError):
     """A request that the originals answer with 422."""
 
 
-_STATUS = {UsageError: 400, NotFound: 404, Conflict: 409, Unprocessable: 422}
+class Forbidden(TestbedError):
+    """Not for who asks, which only the request's handler could tell."""
+
+
+_STATUS = {Forbidden: 403, UsageError: 400, NotFound: 404, Conflict: 409, Unprocessable: 422}
 
 
 @web.middleware

@@ -9,9 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from testbed.model.cluster import Instance, Phase
+from testbed.model.credentials import Kind
 from testbed.model.errors import UsageError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
-from testbed.platform.apiserver.routes.http import body_of
+from testbed.platform.apiserver.routes.http import Forbidden, body_of
+from testbed.platform.common.guard import caller_of
 
 KEPT_COLD_STARTS = 500
 
@@ -50,6 +52,7 @@ class InstanceRoutes:
         return web.json_response(self._cluster.secrets.of_function(function))
 
     async def _set_phase(self, request: web.Request) -> web.Response:
+        self._check_node(request)
         body = await body_of(request)
         value = body.get("phase")
         if value not in [phase.value for phase in Phase]:
@@ -65,15 +68,23 @@ class InstanceRoutes:
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
+        self._check_node(request)
         self._cluster.delete_instance(request.match_info["id"])
         self._reasons.pop(request.match_info["id"], None)
         return web.Response(status=204)
 
     def _instance(self, request: web.Request) -> Instance:
+        self._check_node(request)
         instance = self._cluster.state.instances.get(request.match_info["id"])
         if instance is None:
             raise NotFound(f"there is no instance {request.match_info['id']}")
         return instance
+
+    def _check_node(self, request: web.Request) -> None:
+        """An agent speaks of its own node's instances only."""
+        caller, instance = caller_of(request), self._cluster.state.instances.get(request.match_info["id"])
+        if caller.kind is Kind.COMPONENT and instance is not None and instance.node != caller.number:
+            raise Forbidden(f"instance {instance.id} is on node{instance.node}, which is not the node of {caller}")
 
 
 def _timings(value: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The apiserver's routes for namespaces: list, and make, change, read and remove one."""
+"""The apiserver's routes for namespaces: list, make, change, read and remove one, and give it its credential."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from aiohttp import web
 
 from testbed.model.annotations import ROUTE_ANNOTATION
 from testbed.model.cluster import Deployment
+from testbed.model.credentials import credential, namespace
 from testbed.platform.apiserver import validation
 from testbed.platform.apiserver.cluster_state import ClusterKeeper, NotFound
 from testbed.platform.apiserver.routes.http import body_of
 
 
 class NamespaceRoutes:
-    """/system/namespaces and /system/namespace/{name}. The default namespace is there even before it holds anything."""
+    """/system/namespaces and /system/namespace/{name}, and /credentials, which no gateway passes on.
 
-    def __init__(self, cluster: ClusterKeeper, default_namespace: str) -> None:
+    The default namespace is there even before it holds anything.
+    """
+
+    def __init__(self, cluster: ClusterKeeper, default_namespace: str, lab_key: bytes) -> None:
+        self._lab_key = lab_key
         self._cluster = cluster
         self._default_namespace = default_namespace
 
@@ -29,6 +34,7 @@ class NamespaceRoutes:
             web.post(path, self._create),
             web.put(path, self._update),
             web.delete(path, self._delete),
+            web.get("/credentials/{name}", self._credential, allow_head=False),
         ]
 
     async def _list(self, _: web.Request) -> web.Response:
@@ -62,6 +68,14 @@ class NamespaceRoutes:
     async def _delete(self, request: web.Request) -> web.Response:
         self._cluster.remove_namespace(self._name(request, await body_of(request)))
         return web.Response(status=202)
+
+    async def _credential(self, request: web.Request) -> web.Response:
+        """What proves to be this namespace, as long as it is there."""
+        name = request.match_info["name"]
+        deployment = self._cluster.state.deployments.get(name)
+        if deployment is None:
+            raise NotFound(f"there is no namespace {name}")
+        return web.json_response({"credential": credential(self._lab_key, namespace(deployment))})
 
     def _name(self, request: web.Request, body: Mapping[str, Any]) -> str:
         return request.match_info["name"] or validation.text(body, "name")

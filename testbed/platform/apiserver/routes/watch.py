@@ -17,6 +17,7 @@ from testbed.model.errors import UsageError
 from testbed.model.watch import HEARTBEAT_S, NOTHING, PATH, heartbeat, snapshot
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.routes.http import NDJSON, STUCK_AFTER_S, Handler, lines_of, send
+from testbed.platform.common.guard import own_namespace
 
 PIECE_BYTES = 1 << 16
 
@@ -55,8 +56,10 @@ class WatchRoutes:
                 self._changed.set()
                 self._changed = asyncio.Event()
 
-    async def _state(self, _: web.Request) -> web.Response:
-        return web.json_response(self._cluster.state.to_json())
+    async def _state(self, request: web.Request) -> web.Response:
+        """The cluster state; of it, to a namespace, its own."""
+        own, state = own_namespace(request), self._cluster.state
+        return web.json_response((state if own is None else state.of_namespace(own)).to_json())
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """NDJSON: a snapshot unless `since` can be continued from, then events and heartbeats, without end."""

@@ -12,6 +12,7 @@ import json
 
 import httptools
 
+from testbed.model.credentials import bearer
 from testbed.model.errors import PlatformError
 
 CONNECT_TIMEOUT_S = 3.0
@@ -36,12 +37,20 @@ class _Answer:
 
 
 class ApiserverClient:
-    """Asks the apiserver at `host`:`port`; `headers` are sent with every question, line ends included."""
+    """Asks the apiserver at `host`:`port`: with the gateway's own `credential` what a gateway needs itself.
 
-    def __init__(self, host: str, port: int, headers: bytes = b"") -> None:
+    What it asks for a client it asks `as_client`, whose proof goes with it: the gateway lends nobody its own.
+    """
+
+    def __init__(self, host: str, port: int, credential: str = "", *, authorization: bytes | None = None) -> None:
+        """`authorization` is the value of a header to send instead of the credential; b"" sends none."""
         self.host = host
         self.port = port
-        self._headers = headers
+        self._authorization = bearer(credential).encode() if authorization is None else authorization
+
+    def as_client(self, authorization: bytes) -> ApiserverClient:
+        """The same, for a client that sent this Authorization header, or none (b"")."""
+        return ApiserverClient(self.host, self.port, authorization=authorization)
 
     async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
         """(status, body). Raises PlatformError when no answer comes; its text ends as Go's would."""
@@ -71,8 +80,9 @@ class ApiserverClient:
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:
         kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body) if body else b""
+        proof = b"Authorization: %b\r\n" % self._authorization if self._authorization else b""
         return b"%b %b HTTP/1.1\r\nHost: %b:%d\r\nConnection: close\r\n%b%b\r\n%b" % (
-            method.encode(), target.encode(), self.host.encode(), self.port, self._headers, kind, body,
+            method.encode(), target.encode(), self.host.encode(), self.port, proof, kind, body,
         )  # fmt: skip
 
 

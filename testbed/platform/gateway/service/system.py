@@ -92,8 +92,7 @@ class System:
         """Whether the request carries the right basic credentials, or none are needed."""
         if self._authorization is None:
             return True
-        given = next((line for line in exchange.lines if line[:14].lower() == b"authorization:"), b"")
-        scheme, _, credentials = given[14:].strip().partition(b" ")
+        scheme, _, credentials = _proof(exchange).partition(b" ")
         return scheme.lower() == b"basic" and hmac.compare_digest(credentials.strip(), self._authorization)
 
     # What the gateway does itself
@@ -109,10 +108,14 @@ class System:
         if not exchange.done:
             exchange.answer(answer)
 
+    def _as(self, exchange: Exchange) -> ApiserverClient:
+        """The apiserver, asked with the client's own proof."""
+        return self._apiserver.as_client(_proof(exchange))
+
     async def _counted(self, exchange: Exchange, target: bytes) -> None:
         """A FunctionStatus, or a list of them, with the invocations counted here."""
         try:
-            status, body = await self._apiserver.call("GET", target.decode("latin-1"))
+            status, body = await self._as(exchange).call("GET", target.decode("latin-1"))
         except PlatformError as error:
             log.warning("%s", error)
             self._reply(exchange, target, answers.BAD_GATEWAY)
@@ -132,8 +135,8 @@ class System:
 
     async def _info(self, exchange: Exchange, target: bytes) -> None:
         try:
-            _, body = await self._apiserver.call("GET", target.decode("latin-1"))
-            provider = json.loads(body)
+            status, body = await self._as(exchange).call("GET", target.decode("latin-1"))
+            provider = json.loads(body) if status == 200 else None
         except (PlatformError, ValueError) as error:
             log.warning("the apiserver's info cannot be read: %s", error)
             provider = None
@@ -150,13 +153,13 @@ class System:
         problems: list[str] = []
         for status, name in wanted:
             try:
-                await self._scale(status, *routes.full_name(name, self._namespace))
+                await self._scale(self._as(exchange), status, *routes.full_name(name, self._namespace))
             except PlatformError as error:
                 problems.append(f"[{len(problems)}] {error}\n")
         self._reply(exchange, target, Answer(500 if problems else 200, "".join(problems).encode(), (answers.TEXT,)))
 
-    async def _scale(self, status: str, name: str, namespace: str) -> None:
-        code, body = await self._apiserver.call("GET", f"/system/function/{name}?namespace={namespace}&usage=false")
+    async def _scale(self, apiserver: ApiserverClient, status: str, name: str, namespace: str) -> None:
+        code, body = await apiserver.call("GET", f"/system/function/{name}?namespace={namespace}&usage=false")
         if code != 200:
             return  # OpenFaaS ignores alerts for functions that are gone
         try:
@@ -166,12 +169,18 @@ class System:
             raise PlatformError(f"the apiserver's status of {name}.{namespace} cannot be read") from error
         replicas = after_alert(status, before, labels)
         if replicas != before:
-            await self._apiserver.set_replicas(name, namespace, replicas)
+            await apiserver.set_replicas(name, namespace, replicas)
 
     def _page(self, target: bytes) -> Answer:
         if target.partition(b"?")[0] != b"/ui/":
             return error_table.NOT_FOUND
         return Answer(200, ui.page(self._functions.rows()), (answers.HTML, b"Cache-Control: no-store"))
+
+
+def _proof(exchange: Exchange) -> bytes:
+    """The value of the request's first Authorization header, b"" without one."""
+    line = next((line for line in exchange.lines if line[:14].lower() == b"authorization:"), b"")
+    return line[14:].strip()
 
 
 def _alerts(body: bytes) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from controllers.policy.book import Book
 from controllers.policy.file import PolicyStore
 from controllers.switch.crew import Confirmation, Crew
 from tests.unit.controllers.clusters import small, snapshot
+from tests.unit.controllers.northbound.requests_rig import asked
 from tests.unit.controllers.switch.crew_rig import FakeChannel, Rig
 
 DENY = {"name": "shut", "kind": "deny", "namespace": "d", "from": "a", "to": "b"}
@@ -33,22 +33,22 @@ def works(small_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_rig.crew, "readings", lambda: {})
 
 
-def post(routes: PolicyRoutes, body: Any) -> tuple[int, Any]:
+def post(routes: PolicyRoutes, body: Any, own: str = "") -> tuple[int, Any]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = routes.add(SimpleNamespace(body=data))
+    answer = routes.add(asked(own, body=data))
     return answer.status_int, json.loads(answer.body)
 
 
 def listed(routes: PolicyRoutes) -> list[str]:
-    return [policy["name"] for policy in json.loads(routes.index(None).body)["policies"]]
+    return [policy["name"] for policy in json.loads(routes.index(asked()).body)["policies"]]
 
 
 def test_a_policy_is_taken_listed_and_removed(routes: PolicyRoutes, small_rig: Rig) -> None:
     status, policy = post(routes, DENY)
     assert (status, policy["state"], policy["hits"]) == (201, "in force on 1 call", 0)
-    assert json.loads(routes.one(None, name="shut").body) == policy
+    assert json.loads(routes.one(asked(), name="shut").body) == policy
     assert not small_rig.fleet.generator.allows(256, 257)
-    removed = routes.remove(None, name="shut")
+    removed = routes.remove(asked(), name="shut")
     assert (removed.status_int, json.loads(removed.body), listed(routes)) == (200, {"removed": "shut"}, [])
     assert small_rig.fleet.generator.allows(256, 257)
 
@@ -58,9 +58,9 @@ def test_what_a_switch_has_not_confirmed_is_taken_with_202_and_names_it(routes: 
     waiting = "node2's switch has not confirmed it"
     status, policy = post(routes, DENY)
     assert (status, policy["state"], listed(routes)) == (202, f"taken; {waiting}", ["shut"])
-    (shown,) = json.loads(routes.index(None).body)["policies"]
+    (shown,) = json.loads(routes.index(asked()).body)["policies"]
     assert shown["state"] == f"not in force everywhere: {waiting}"
-    removed = routes.remove(None, name="shut")
+    removed = routes.remove(asked(), name="shut")
     assert (removed.status_int, json.loads(removed.body)["state"], listed(routes)) == (202, f"taken; {waiting}", [])
 
 
@@ -69,7 +69,7 @@ def test_a_switch_that_is_away_is_named(routes: PolicyRoutes, small_rig: Rig) ->
     status, policy = post(routes, DENY)
     assert (status, policy["state"]) == (202, "taken; node2's switch is away, and gets it when it is back")
     small_rig.connect(FakeChannel(2, small_rig.channels[2].numbers))
-    (shown,) = json.loads(routes.index(None).body)["policies"]
+    (shown,) = json.loads(routes.index(asked()).body)["policies"]
     assert shown["state"] == "in force on 1 call"
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_in_force_before_the_cluster_is_known(
     status, policy = post(routes, DENY)
     nobody = "no switch has it, because the apiserver has not said yet which functions there are"
     assert (status, policy["state"]) == (202, f"taken; {nobody}")
-    (shown,) = json.loads(routes.index(None).body)["policies"]
+    (shown,) = json.loads(routes.index(asked()).body)["policies"]
     assert shown["state"] == f"not in force: {nobody}"
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_in_force_before_the_cluster_is_known(
     [
         (b"{", 400, "the body is not JSON"),
         ({**DENY, "kind": "no"}, 400, "choose one of"),
-        ({**DENY, "to": "b.g"}, 400, "outside namespace d"),
+        ({**DENY, "to": "b.g", "operator": False}, 400, "outside namespace d"),
         (DENY, 409, "there is a policy shut already"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_wrong_body_is_answered_with_its_status(routes: PolicyRoutes, body: An
 
 def test_a_name_that_is_not_there_is_404(routes: PolicyRoutes) -> None:
     post(routes, DENY)
-    for answer in (routes.one(None, name="other"), routes.remove(None, name="other")):
+    for answer in (routes.one(asked(), name="other"), routes.remove(asked(), name="other")):
         assert answer.status_int == 404
         assert json.loads(answer.body)["error"] == "there is no policy other; there are: shut"
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_saved_changes_nothing(
         500,
         "the policy cannot be saved (No space left on device), so it is not taken; free some space",
     )
-    assert routes.remove(None, name="shut").status_int == 500
+    assert routes.remove(asked(), name="shut").status_int == 500
     assert listed(routes) == ["shut"]
     assert not small_rig.fleet.generator.allows(256, 257)
 

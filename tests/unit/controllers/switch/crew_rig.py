@@ -118,7 +118,7 @@ class Rig:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.crew = Crew()
-        self.holding = Holding(self.crew, "http://127.0.0.1:9")
+        self.holding = Holding(self.crew, "http://127.0.0.1:9", "credential")
         self.crew.carry(self.holding)
         self.channels: dict[int, FakeChannel] = {}
 

@@ -131,7 +131,7 @@ def controlled() -> Iterator[Controlled]:
 
 
 def test_reports_go_to_the_apiserver(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     control.report("one.t.1", Phase.NOT_READY, reason="it hangs")
     control.report("one.t.1", Phase.READY, {"ready_ns": 7})
     control.delete("one.t.1")
@@ -143,7 +143,7 @@ def test_reports_go_to_the_apiserver(controlled: Controlled) -> None:
 
 
 def test_secrets_come_decoded_or_not_at_all(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     controlled.answers["/instances/one.t.1/secrets"] = (200, b'{"key": "dmFsdWU="}')
     assert control.secrets("one.t.1") == {"key": b"value"}
     controlled.answers["/instances/one.t.1/secrets"] = (404, b"gone")
@@ -152,14 +152,14 @@ def test_secrets_come_decoded_or_not_at_all(controlled: Controlled) -> None:
 
 
 def test_a_kept_connection_that_the_server_closed_is_replaced(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     for _ in range(3):  # the server speaks HTTP/1.0 and closes after each
         control.delete("one.t.1")
     assert len(controlled.asked) == 3
 
 
 def test_what_the_apiserver_refuses_is_left_to_the_watch_but_its_failure_is_not(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     for status in (404, 409):
         controlled.answers["/instances/one.t.1"] = (status, b"")
         control.delete("one.t.1")
@@ -172,7 +172,7 @@ def test_a_watch_that_breaks_within_a_line_is_resumed_after_the_last_whole_one(c
     whole = {"type": "DELETE", "version": 4, "kind": "instance", "object": {}}
     controlled.answers["/watch?since=3"] = (200, json.dumps(whole).encode() + b'\n{"type":"PU')
     decoder = Decoder(3)
-    assert list(ControlPlane(controlled.url, controlled.url).watch(decoder)) == [whole]
+    assert list(ControlPlane(controlled.url, controlled.url, "credential").watch(decoder)) == [whole]
     assert decoder.open() == "/watch?since=4"
 
 
@@ -180,25 +180,25 @@ def test_a_watch_that_is_refused_begins_anew_with_a_snapshot(controlled: Control
     controlled.answers["/watch?since=3"] = (400, b"no")
     decoder = Decoder(3)
     with pytest.raises(Away, match="the apiserver answered /watch with status 400; see its log"):
-        list(ControlPlane(controlled.url, controlled.url).watch(decoder))
+        list(ControlPlane(controlled.url, controlled.url, "credential").watch(decoder))
     assert decoder.open() == "/watch?since=-1"
 
 
 def test_an_apiserver_that_is_not_there_is_away() -> None:
     with pytest.raises(Away, match=r"http://127\.0\.0\.1:9 does not answer \(ConnectionRefusedError\)"):
-        ControlPlane("http://127.0.0.1:9", "http://127.0.0.1:9").delete("one.t.1")
+        ControlPlane("http://127.0.0.1:9", "http://127.0.0.1:9", "credential").delete("one.t.1")
 
 
 def test_a_version_is_waited_for_but_not_for_ever(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     controlled.answers["/version"] = (200, b'{"applied": 7}')
     assert control.await_applied(7, 0.0)
     assert not control.await_applied(8, 0.05)
-    assert not ControlPlane(controlled.url, "http://127.0.0.1:9").await_applied(1, 0.05)
+    assert not ControlPlane(controlled.url, "http://127.0.0.1:9", "credential").await_applied(1, 0.05)
 
 
 def test_many_who_wait_ask_the_controller_no_more_often_than_one(controlled: Controlled) -> None:
-    control = ControlPlane(controlled.url, controlled.url)
+    control = ControlPlane(controlled.url, controlled.url, "credential")
     controlled.answers["/version"] = (200, b'{"applied": 7}')
     threads = [threading.Thread(target=control.await_applied, args=(8, 0.2)) for _ in range(20)]
     for thread in threads:

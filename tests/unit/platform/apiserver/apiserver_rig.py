@@ -14,6 +14,8 @@ from typing import Any
 import requests
 
 from testbed.model.cluster import Host, Role
+from testbed.model.credentials import LAB_KEY, file_of
+from tests.authority import AS_OPERATOR, lab_folder
 from tests.ports import free_port
 
 HOSTS = (Host("gateway", Role.GATEWAY, 1, 1, "10.201.0.1"),)
@@ -23,7 +25,7 @@ class ApiserverProcess:
     """Its state folder holds `functions` (logs) and one built image, "i"; `output` is what it has printed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = lab_folder(folder)
         (folder / "functions").mkdir()
         (folder / "images" / "i").mkdir(parents=True)
         (folder / "images" / "i" / "template.yml").write_text("fprocess: python index.py")
@@ -35,7 +37,8 @@ class ApiserverProcess:
             *(sys.executable, "-m", "testbed.platform.apiserver.process"),
             *("--cluster", str(folder / "cluster.json"), "--database", str(folder / "db")),
             *("--images", str(folder / "images"), "--logs", str(folder / "functions")),
-            *("--listen", f"127.0.0.1:{port}"),
+            *("--listen", f"127.0.0.1:{port}", "--lab-key", str(file_of(folder, LAB_KEY))),
+            *("--basic-auth", str(folder / "secrets")),
         ]
         self.start()
 
@@ -64,10 +67,12 @@ class ApiserverProcess:
         self._process.send_signal(number)
         return self._process.wait(30)
 
-    def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
-        """A request; `body` is sent as JSON unless it is bytes."""
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = AS_OPERATOR, **options: Any
+    ) -> requests.Response:
+        """A request, by default the operator's; `body` is sent as JSON unless it is bytes."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body)
-        return requests.request(method, f"{self.url}{path}", data=data, timeout=30, **options)
+        return requests.request(method, f"{self.url}{path}", data=data, headers=headers, timeout=30, **options)
 
     def state(self) -> dict[str, Any]:
         return self.call("GET", "/state").json()

@@ -20,6 +20,7 @@ from testbed.model.cluster import ClusterState
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
 from testbed.platform.apiserver.routes import http
+from tests.authority import AS_OPERATOR, KEYRING, as_agent
 from tests.unit.platform.apiserver.apiserver_rig import HOSTS, ApiserverProcess
 
 ONE = {"service": "one", "image": "i", "namespace": "t", "annotations": {"directfaas/ingress": "true"}}
@@ -39,8 +40,8 @@ def serve(folder: Path, scenario: Scenario) -> None:
     @asynccontextmanager
     async def client() -> AsyncIterator[Any]:
         cluster = ClusterKeeper(folder / "db", (1, 2, 3), HOSTS)
-        server = TestServer(Apiserver(cluster, image(folder), folder / "functions", heartbeat_s=0.2).application())
-        async with TestClient(server) as made:
+        apiserver = Apiserver(cluster, image(folder), folder / "functions", KEYRING, heartbeat_s=0.2)
+        async with TestClient(TestServer(apiserver.application()), headers=AS_OPERATOR) as made:
             yield made
         cluster.close()
 
@@ -169,7 +170,9 @@ def test_an_agent_is_given_secrets_and_gives_the_times_of_a_start(tmp_path: Path
         await client.post("/system/secrets", json={"name": "db", "namespace": "t", "value": "hunter2"})
         await client.post("/system/secrets", json={"name": "gateway-token", "namespace": "t", "rawValue": "YQ=="})
         assert (await client.post("/system/functions", json={**ONE, "secrets": ["db"]})).status == 202
-        assert await (await client.get("/instances/one.t.1/secrets")).json() == {"db": "aHVudGVyMg=="}
+        assert await (await client.get("/instances/one.t.1/secrets", headers=as_agent(2))).json() == {
+            "db": "aHVudGVyMg=="
+        }
         assert await (await client.get("/tokens")).json() == {"t": sha256(b"a").hexdigest()}
         report = {"phase": "Pending", "timings": {"sandbox_ns": 7}}
         assert (await client.put("/instances/one.t.1/phase", json=report)).status == 204
@@ -189,7 +192,7 @@ def test_an_agent_is_given_secrets_and_gives_the_times_of_a_start(tmp_path: Path
         assert (await client.put("/instances/one.t.1/phase", json=crashed)).status == 204
         assert (await (await client.get("/instances/one.t.1")).json())["reason"] == crashed["reason"]
         for path in ("/instances/one.t.9", "/instances/one.t.9/secrets"):
-            assert (await client.get(path)).status == 404
+            assert (await client.get(path, headers=as_agent(2))).status == 404
 
     serve(tmp_path, scenario)
 
@@ -236,14 +239,17 @@ def test_a_follower_of_a_log_that_goes_leaves_no_task(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         cluster = ClusterKeeper(tmp_path / "db", (1, 2, 3), HOSTS)
-        application = Apiserver(cluster, image(tmp_path), tmp_path / "functions").application()
+        application = Apiserver(cluster, image(tmp_path), tmp_path / "functions", KEYRING).application()
         runner = web.AppRunner(application)  # as in the process, a handler is not cancelled for it
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         before = len(asyncio.all_tasks())
         reader, writer = await asyncio.open_connection(*runner.addresses[0])
-        writer.write(b"GET /system/logs?name=one&namespace=t&follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
+        proof = f"Authorization: {AS_OPERATOR['Authorization']}"
+        writer.write(
+            f"GET /system/logs?name=one&namespace=t&follow=true HTTP/1.1\r\nHost: x\r\n{proof}\r\n\r\n".encode()
+        )
         await reader.readuntil(b"said")
         assert len(asyncio.all_tasks()) > before
         writer.close()
@@ -287,11 +293,12 @@ def check_that_nothing_is_lost(server: ApiserverProcess) -> None:
     server.call("POST", "/system/secrets", secret).raise_for_status()
     server.call("POST", "/system/functions", {**ONE, "secrets": ["gateway-token"]}).raise_for_status()
     server.ready("one.t")
-    kept = ("/state", "/tokens", "/instances/one.t.1", "/instances/one.t.1/secrets", "/metrics")
-    before = {path: server.call("GET", path).text for path in kept}
+    kept = dict.fromkeys(("/state", "/tokens", "/instances/one.t.1", "/metrics"), AS_OPERATOR)
+    kept["/instances/one.t.1/secrets"] = as_agent(2)
+    before = {path: server.call("GET", path, headers=proof).text for path, proof in kept.items()}
     assert server.end(signal.SIGKILL) == -signal.SIGKILL
     server.start()
-    assert {path: server.call("GET", path).text for path in kept} == before
+    assert {path: server.call("GET", path, headers=proof).text for path, proof in kept.items()} == before
     version = server.state()["version"]
     with server.call("GET", f"/watch?since={version}", stream=True) as watch:
         scale = {"serviceName": "one", "namespace": "t", "replicas": 2}

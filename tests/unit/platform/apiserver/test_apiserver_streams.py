@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from testbed.model.cluster import ClusterState
+from tests.authority import AS_OPERATOR, as_agent
 from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
 
 PLANTED = "planted-value-7f3a"
@@ -62,7 +63,9 @@ def stuck_watcher(server: ApiserverProcess) -> socket.socket:
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect((host, int(port)))
-    connection.sendall(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.sendall(
+        f"GET /watch HTTP/1.1\r\nHost: x\r\nAuthorization: {AS_OPERATOR['Authorization']}\r\n\r\n".encode()
+    )
     return connection
 
 
@@ -182,11 +185,13 @@ def test_a_secrets_value_is_seen_nowhere(server: ApiserverProcess) -> None:
         assert raw.rstrip("=") not in text, where
     argv = Path(f"/proc/{server.pid}/cmdline").read_bytes() + Path(f"/proc/{server.pid}/environ").read_bytes()
     assert PLANTED.encode() not in argv
-    given = server.call("GET", "/instances/one.t.2/secrets").json()
+    given = server.call("GET", "/instances/one.t.2/secrets", headers=as_agent(3)).json()
     assert given["a"] == b64encode(f"{PLANTED}2".encode()).decode()
 
 
 def test_half_a_request_holds_nobody_up(server: ApiserverProcess) -> None:
     with closing(stuck_watcher(server)) as one:
-        one.sendall(b"POST /system/functions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        proof = AS_OPERATOR["Authorization"]
+        head = f"POST /system/functions HTTP/1.1\r\nHost: x\r\nAuthorization: {proof}\r\nContent-Length: 100\r\n\r\n{{"
+        one.sendall(head.encode())
         assert server.call("GET", "/system/namespaces").json() == ["openfaas-fn"]

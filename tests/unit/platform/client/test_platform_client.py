@@ -19,6 +19,7 @@ from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.cluster_state import ClusterKeeper
 from testbed.platform.apiserver.process import Apiserver
 from testbed.platform.client.platform import Platform
+from tests.authority import KEYRING, lab_folder
 
 NODES = (1, 2, 3)
 
@@ -57,21 +58,22 @@ class Cluster:
     """An apiserver, a controller that has always applied everything, and agents that bring up all they are given."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = lab_folder(folder)
         self.agents_work = True
         self.behind: dict[str, Any] = {}  # how node2's switch differs
         self.notes: list[str] = []
         self._loop = asyncio.new_event_loop()
-        started: Future[int] = Future()
+        started: Future[list[int]] = Future()
         self._thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
         self._thread.start()
-        url = f"http://127.0.0.1:{started.result(30)}"
-        self.platform = Platform(Lab(folder), url, url, self.notes.append)
+        urls = [f"http://127.0.0.1:{port}" for port in started.result(30)]
+        self.platform = Platform(Lab(folder), *urls, self.notes.append)
 
-    def _serve(self, started: Future[int]) -> None:
+    def _serve(self, started: Future[list[int]]) -> None:
         asyncio.set_event_loop(self._loop)
         kept = ClusterKeeper(self.folder / "db", NODES, ())
-        app = Apiserver(kept, self.folder / "images", self.folder / "functions").application()
+        app = Apiserver(kept, self.folder / "images", self.folder / "functions", KEYRING).application()
+        controller = web.Application()
 
         async def version(_: web.Request) -> web.Response:
             newest = kept.state.version
@@ -94,14 +96,18 @@ class Cluster:
                         kept.delete_instance(one.id)
                 await asyncio.sleep(0.005)
 
-        async def begin() -> None:
-            app.add_routes([web.get("/version", version), web.get("/counters", counters), web.get("/flows/3", flows)])
-            runner = web.AppRunner(app)
+        async def serve(application: web.Application) -> int:
+            runner = web.AppRunner(application)
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            return int(runner.addresses[0][1])
+
+        async def begin() -> None:
+            routes = {"/version": version, "/counters": counters, "/flows/3": flows}
+            controller.add_routes([web.get(path, handler) for path, handler in routes.items()])
+            ports = [await serve(one) for one in (app, controller)]
             self._agents = asyncio.create_task(agents())
-            started.set_result(runner.addresses[0][1])
+            started.set_result(ports)
 
         self._loop.run_until_complete(begin())
         self._loop.run_forever()
@@ -217,7 +223,7 @@ def test_what_the_apiserver_refuses_is_said_in_its_words(cluster: Cluster) -> No
 
 
 def test_a_lab_that_is_not_there_is_said(tmp_path: Path) -> None:
-    platform = Platform(Lab(tmp_path), "http://127.0.0.1:9", "http://127.0.0.1:9")
+    platform = Platform(Lab(lab_folder(tmp_path)), "http://127.0.0.1:9", "http://127.0.0.1:9")
     with pytest.raises(PlatformError) as caught:
         platform.state()
     assert str(caught.value) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +14,6 @@ from testbed.model.errors import PlatformError, UsageError
 from testbed.platform.client.platform import Platform
 from testbed.platform.client.tenant import ProviderClient, count_invocations
 from tests.unit.platform.apiserver.apiserver_rig import ApiserverProcess, deployment
-
-
-class _Lab:
-    state_folder = Path("/nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiserverProces
 
 @pytest.fixture
 def provider(server: ApiserverProcess) -> ProviderClient:
-    return Platform(_Lab(), apiserver_url=server.url).provider
+    return Platform(SimpleNamespace(state_folder=server.folder), apiserver_url=server.url).provider
 
 
 def test_secrets_go_their_way(provider: ProviderClient) -> None:

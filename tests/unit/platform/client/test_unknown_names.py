@@ -60,14 +60,20 @@ class Platform:
     def state(self) -> ClusterState:
         return STATE
 
+    def ask_scaler(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(text="", json=dict)
+
+    def cold_starts(self) -> list[Any]:
+        return []
+
+    latencies = cold_starts
+
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for verb in (coldstarts_verb, logs_verb, scaler_verb):
         monkeypatch.setattr(verb, "platform_of", lambda _: Platform())
         monkeypatch.setattr(verb.Lab, "attach", lambda _: SimpleNamespace(state_folder=tmp_path))
-    monkeypatch.setattr(scaler_verb, "ask", lambda *_, **__: SimpleNamespace(text="", json=dict))
-    monkeypatch.setattr(coldstarts_verb, "_get", lambda _: [])
 
 
 @pytest.mark.usefixtures("lab")

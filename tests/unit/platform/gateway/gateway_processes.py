@@ -130,8 +130,8 @@ class GatewayProcess:
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         return request("127.0.0.1", self.port, method, path, body, headers, timeout_s)
 
-    def monitor(self, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-        return request("127.0.0.1", self.metrics_port, "GET", path)
+    def monitor(self, path: str, headers: Mapping[str, str] = BASIC) -> tuple[int, http.client.HTTPMessage, bytes]:
+        return request("127.0.0.1", self.metrics_port, "GET", path, None, headers)
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample's value; 0 when it is not there."""

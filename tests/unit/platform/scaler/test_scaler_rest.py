@@ -19,6 +19,7 @@ from testbed.platform.scaler.meter import Meter
 from testbed.platform.scaler.rest import application
 from testbed.platform.scaler.service import Scaler
 from testbed.platform.scaler.sources import NotReadable
+from tests.authority import AS_OPERATOR, KEYRING
 
 PREFIX = "autoscaling.keda.sh/"
 Client = TestClient[Any, Any]
@@ -60,7 +61,7 @@ def ask(questions: Callable[[Client, Scaler], Awaitable[None]], state: ClusterSt
         for _ in range(2):
             clock["s"] += 1
             await engine.tick()
-        async with TestClient(TestServer(application(scaler))) as client:
+        async with TestClient(TestServer(application(scaler, KEYRING)), headers=AS_OPERATOR) as client:
             await questions(client, scaler)
 
     asyncio.run(run())
