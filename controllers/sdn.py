@@ -38,6 +38,7 @@ __all__ = [
     "MAIN_DISPATCHER",
     "ControllerBase",
     "Datapath",
+    "Gate",
     "ProtocolDesc",
     "Response",
     "RyuApp",
@@ -104,22 +105,21 @@ def would_wait(datapath: Datapath) -> bool:
     return bool(datapath._send_q_sem.locked())
 
 
-class _Gate:
-    """Lets switches in by their addresses, and closes what else connects; said once, for who is turned away may try
-    for ever."""
+class Gate:
+    """Serves switches, by their addresses, and closes what else connects: who is turned away is named once."""
 
-    def __init__(self, switches: Collection[str]) -> None:
+    def __init__(self, switches: Collection[str], serve: Callable[[Any, tuple[str, int]], None]) -> None:
         self._switches = frozenset(switches)
-        self._serve = _controller.datapath_connection_factory
-        self._said = False
+        self._serve = serve
+        self._said: set[str] = set()
 
     def __call__(self, socket: Any, address: tuple[str, int]) -> None:
         if address[0] in self._switches:
             self._serve(socket, address)
             return
         socket.close()
-        if not self._said:
-            self._said = True
+        if address[0] not in self._said:
+            self._said.add(address[0])
             LOG.warning("%s is none of the lab's switches: its OpenFlow connections are closed at once", address[0])
 
 
@@ -147,7 +147,7 @@ def run(
     for name, value in overrides.items():
         cfg.CONF.set_override(name, value)
     logging.getLogger("ryu").setLevel(logging.WARNING)
-    _controller.datapath_connection_factory = _Gate(switches)
+    _controller.datapath_connection_factory = Gate(switches, _controller.datapath_connection_factory)
     manager = AppManager.get_instance()
     manager.load_apps([app_module])
     contexts = manager.create_contexts()

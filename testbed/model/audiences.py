@@ -191,7 +191,8 @@ def concerned(own: Own, path: Mapping[str, str], query: Mapping[str, str], defau
             parts = path["id"].split(".")
             return parts[1] if len(parts) == 3 else ""
         case Own.FUNCTION:
-            return (path.get("function") or query.get("function", "")).rpartition(".")[2]
+            function = path.get("function") or query.get("function", "")
+            return function.rpartition(".")[2] if "." in function else ""
         case Own.BODY | Own.ANSWER:
             return None
 

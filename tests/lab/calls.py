@@ -8,9 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import requests
+
 from testbed.model import addressing
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
+from testbed.platform.client import lab_http
 from testbed.platform.client.platform import Platform
 from tests.lab.traffic import in_host
 from tests.waiting import last
@@ -18,6 +21,16 @@ from tests.waiting import last
 NODES = 3
 REPORTED_S = 1.2
 """Within this time OVS has brought its counters up to date."""
+
+
+def of_apiserver(platform: Platform, path: str) -> requests.Response:
+    """What the apiserver answers the operator."""
+    return lab_http.get(f"{addressing.APISERVER_URL}{path}", 10, lab_http.operator(platform.state_folder))
+
+
+def of_controller(platform: Platform, path: str) -> requests.Response:
+    """What the controller answers the operator."""
+    return lab_http.get(f"{addressing.CONTROLLER_URL}{path}", 20, lab_http.operator(platform.state_folder))
 
 
 def switches_agree(platform: Platform) -> bool:

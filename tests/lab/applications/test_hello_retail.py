@@ -11,12 +11,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-import requests
 
 from experiments.application_requests import Request, load
 from experiments.chain_session import parse_gateway_connections, sum_calls
 from testbed.commands.app_matrix import try_matrix
-from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
@@ -249,17 +247,16 @@ def test_a_chain_takes_eight_connections_by_gateway_and_five_directly(lab: Lab, 
 def test_with_a_pooled_upstream_callers_still_open_four_and_the_gateway_what_it_says(
     lab: Lab, seeded: Platform
 ) -> None:
-    opened = gateway_opened()
+    opened = gateway_opened(seeded)
     found = connections_of_each_chain(lab, seeded)
     chains = len(SHOPS) * len(ORCHESTRATORS)
     assert sum(number for (caller, _), number in found.items() if caller != "gateway") == 4 * chains
-    assert {pair: number for pair, number in found.items() if pair[0] == "gateway"} == gateway_opened() - opened
+    assert {pair: number for pair, number in found.items() if pair[0] == "gateway"} == gateway_opened(seeded) - opened
 
 
-def gateway_opened() -> Counter[tuple[str, str]]:
+def gateway_opened(platform: Platform) -> Counter[tuple[str, str]]:
     """Connections that the gateway says it has opened."""
-    url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
-    return Counter(parse_gateway_connections(requests.get(url, timeout=5).text))
+    return Counter(parse_gateway_connections(platform.gateway_metrics() or ""))
 
 
 def test_connections_to_the_database_and_statements_are_those_of_the_original(lab: Lab, seeded: Platform) -> None:

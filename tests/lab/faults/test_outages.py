@@ -23,7 +23,7 @@ from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests import waiting
-from tests.lab.calls import switches_agree
+from tests.lab.calls import of_apiserver, switches_agree
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 
@@ -34,7 +34,6 @@ until = partial(waiting.until, within_s=EVENT_S, pause_s=0.02)
 CRASHES = 3
 """The middle one of their times is judged: on a busy machine one may have had to wait for a processor."""
 GATEWAY = f"http://{addressing.vip(addressing.GATEWAY_ID)}:{addressing.FUNCTION_PORT}"
-METRICS = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
 KEPT = (
     "gateway_function_invocation",
     "gateway_function_invocation_started",
@@ -183,15 +182,11 @@ def test_direct_calls_go_on_without(lab: Lab, platform: Platform, component: str
     until(lambda: works(lab), "a call by way of the gateway")
 
 
-def kept_samples() -> Samples:
+def kept_samples(platform: Platform) -> Samples:
     """The gateway's counters of functions; nothing while it is away."""
-    try:
-        text = requests.get(METRICS, timeout=5).text
-    except requests.RequestException:
-        return {}
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(platform.gateway_metrics() or "")
         for sample in family.samples
         if family.name in KEPT
     }
@@ -202,14 +197,14 @@ def test_no_counter_of_the_gateway_goes_back(lab: Lab, platform: Platform, numbe
     pid = pid_of(lab, "gateway")
     for _ in range(5):
         assert call(lab).status_code == 200
-    before = kept_samples()  # and at once, before what is kept every second can be
+    before = kept_samples(platform)  # and at once, before what is kept every second can be
     subprocess.run(lab.command("root", ["kill", f"-{number}", str(pid)]), check=True)
-    until(lambda: replaced(lab, "gateway", pid) and bool(kept_samples()), "a new gateway's counters")
-    after = kept_samples()
+    until(lambda: replaced(lab, "gateway", pid) and bool(kept_samples(platform)), "a new gateway's counters")
+    after = kept_samples(platform)
     assert any(value >= 5 for (name, _), value in before.items() if name == "gateway_function_invocation_total")
     assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key, -1) < value} == {}
     until(lambda: works(lab), "a call by way of the gateway")
-    assert sum(kept_samples().values()) > sum(before.values())
+    assert sum(kept_samples(platform).values()) > sum(before.values())
 
 
 def counted_calls(platform: Platform) -> dict[tuple[str, str, int], int]:
@@ -250,25 +245,23 @@ def test_what_changed_while_the_controller_was_away_is_put_right(lab: Lab, platf
     assert call(lab).status_code == 200
 
 
-def deployed_secrets(namespace: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+def deployed_secrets(platform: Platform, namespace: str) -> tuple[list[dict[str, str]], dict[str, str]]:
     """The names of a namespace's secrets, and the digests of all namespaces' tokens."""
-    names = requests.get(f"{addressing.APISERVER_URL}/system/secrets", params={"namespace": namespace}, timeout=10)
-    return names.json(), requests.get(f"{addressing.APISERVER_URL}/tokens", timeout=10).json()
+    names = of_apiserver(platform, f"/system/secrets?namespace={namespace}")
+    return names.json(), of_apiserver(platform, "/tokens").json()
 
 
 def test_secrets_outlive_the_apiserver(lab: Lab, platform: Platform) -> None:
-    secret = {"name": "gateway-token", "namespace": NAMESPACE, "value": "open-sesame"}
-    url = f"{addressing.APISERVER_URL}/system/secrets"
-    assert requests.post(url, json=secret, timeout=10).ok
+    platform.provider.create_secret("gateway-token", NAMESPACE, b"open-sesame")
     try:
-        before = deployed_secrets(NAMESPACE)
+        before = deployed_secrets(platform, NAMESPACE)
         assert before[1][NAMESPACE] not in ("", "open-sesame")
         pid = pid_of(lab, "apiserver")
         kill(lab, pid)
         until(lambda: replaced(lab, "apiserver", pid) and settled(platform), "a new apiserver")
-        assert deployed_secrets(NAMESPACE) == before
+        assert deployed_secrets(platform, NAMESPACE) == before
     finally:
-        assert requests.delete(url, json=secret, timeout=10).ok
+        platform.provider.remove_secret("gateway-token", NAMESPACE)
     until(lambda: works(lab), "a call that needs no token")
 
 
@@ -312,11 +305,11 @@ def test_a_crashed_instance_leaves_its_group_at_once_and_returns(lab: Lab, platf
 # More than there is
 
 
-def answers_by_code() -> dict[str, float]:
+def answers_by_code(platform: Platform) -> dict[str, float]:
     """The gateway's count of answers of chain-1 by status code."""
     return {
         dict(labels)["code"]: value
-        for (name, labels), value in kept_samples().items()
+        for (name, labels), value in kept_samples(platform).items()
         if name == "gateway_function_invocation_total" and dict(labels)["function_name"] == f"chain-1.{NAMESPACE}"
     }
 
@@ -324,7 +317,7 @@ def answers_by_code() -> dict[str, float]:
 def test_load_above_capacity_is_refused_counted_and_leaves_the_control_plane_answering(
     lab: Lab, platform: Platform
 ) -> None:
-    before = answers_by_code()
+    before = answers_by_code(platform)
     asked = 0
     with Requests(lab.client, f"chain-1.{NAMESPACE}", clients=24) as load:
         deadline = time.monotonic() + EVENT_S
@@ -337,7 +330,7 @@ def test_load_above_capacity_is_refused_counted_and_leaves_the_control_plane_ans
     refused = {reason.removeprefix("HTTP "): count for reason, count in load.outcome.failures.items()}
     assert refused.get("429", 0) > 0
     assert set(refused) <= {"429", "502"}  # 502: chain-1 was given a 429 by chain-2
-    after = answers_by_code()
+    after = answers_by_code(platform)
     for code, count in {**refused, "200": load.outcome.answered}.items():
         assert after[code] - before.get(code, 0) == count, code
     until(lambda: works(lab), "a call when the load is gone")

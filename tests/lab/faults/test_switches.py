@@ -19,7 +19,7 @@ from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from tests import waiting
-from tests.lab.calls import Books, request, still_answers, switches_agree
+from tests.lab.calls import Books, of_controller, request, still_answers, switches_agree
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host, reaches
 
@@ -71,29 +71,25 @@ def vip(state: ClusterState, function: str, namespace: str) -> str:
     return state.functions[f"{function}.{namespace}"].vip
 
 
-def of_controller(path: str) -> Any:
-    return requests.get(f"{addressing.CONTROLLER_URL}{path}", timeout=20).json()
-
-
-def repaired(node: int) -> int:
-    return int(of_controller("/version")["switches"][str(node)]["repaired"])
+def repaired(platform: Platform, node: int) -> int:
+    return int(of_controller(platform, "/version").json()["switches"][str(node)]["repaired"])
 
 
 @pytest.mark.parametrize("removed", ["del-flows", "del-groups", "del-meters"])
 def test_what_was_removed_by_hand_is_put_back_and_counted(lab: Lab, platform: Platform, removed: str) -> None:
-    state, before = platform.state(), repaired(2)
+    state, before = platform.state(), repaired(platform, 2)
     caller, callee = host(state, CALLER, NAMESPACE), vip(state, CALLEE, NAMESPACE)
     assert reaches(lab, caller, callee)
     ofctl(lab, "s2", removed)
-    until(lambda: repaired(2) > before, "the controller has seen it")
+    until(lambda: repaired(platform, 2) > before, "the controller has seen it")
     assert switches_agree(platform)
     until(lambda: reaches(lab, caller, callee), "calls pass again")
 
 
 def test_what_somebody_else_added_is_taken_away(lab: Lab, platform: Platform) -> None:
-    before = repaired(2)
+    before = repaired(platform, 2)
     ofctl(lab, "s2", "add-flow", "table=6,priority=65000,ip,actions=resubmit(,9)")
-    until(lambda: repaired(2) == before + 1, "the row was found")
+    until(lambda: repaired(platform, 2) == before + 1, "the row was found")
     assert switches_agree(platform)
 
 
@@ -143,7 +139,7 @@ def test_nothing_is_in_force_while_the_controller_does_not_know_the_cluster(lab:
     try:
         lab.client.restart("controller")
         until(lambda: lab.client.status()["components"]["controller"]["pid"] not in (None, before), "it is restarted")
-        until(controller_answers, "the controller answers")
+        until(lambda: controller_answers(platform), "the controller answers")
         added = platform.add_policy(
             {"name": "shut", "kind": "deny", "namespace": NAMESPACE, "from": CALLER, "to": CALLEE}
         )
@@ -160,9 +156,9 @@ def test_nothing_is_in_force_while_the_controller_does_not_know_the_cluster(lab:
     assert reaches(lab, caller, callee)
 
 
-def controller_answers() -> bool:
+def controller_answers(platform: Platform) -> bool:
     try:
-        return bool(of_controller("/version"))
+        return bool(of_controller(platform, "/version").json())
     except requests.RequestException:
         return False
 

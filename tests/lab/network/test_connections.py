@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
 from testbed.model import addressing
 from testbed.model.cluster import Route
@@ -110,11 +109,10 @@ def test_one_caller_to_one_vip(lab: Lab, platform: Platform) -> None:
     assert await_count(platform, pair, before + CONNECTIONS) == before + CONNECTIONS
 
 
-def upstream_connections(function: str) -> int:
+def upstream_connections(platform: Platform, function: str) -> int:
     """How many connections to `function` the gateway says that it has opened."""
-    url = f"http://{addressing.GATEWAY_MANAGEMENT_IP}:{addressing.GATEWAY_METRICS_PORT}/metrics"
     wanted = f'testbed_gateway_upstream_connections_total{{function_name="{function}"}}'
-    for line in requests.get(url, timeout=5).text.splitlines():
+    for line in (platform.gateway_metrics() or "").splitlines():
         if line.startswith(wanted):
             return int(float(line.split()[-1]))
     return 0
@@ -124,11 +122,11 @@ def test_one_client_by_gateway_with_a_connection_for_each_call(lab: Lab, platfor
     gateway = addressing.vip(addressing.GATEWAY_ID)
     pairs = [("client", "gateway"), ("gateway", "chain-1.many")]
     before = calls(platform)
-    opened_before = upstream_connections("chain-1.many")
+    opened_before = upstream_connections(platform, "chain-1.many")
     answered, complaints = in_turn(lab, "client", gateway, "/function/chain-1.many?length=1")
     assert complaints == []
     assert answered == CONNECTIONS
     for pair in pairs:
         wanted = before.get(pair, 0) + CONNECTIONS
         assert await_count(platform, pair, wanted) == wanted, pair
-    assert upstream_connections("chain-1.many") - opened_before == CONNECTIONS
+    assert upstream_connections(platform, "chain-1.many") - opened_before == CONNECTIONS

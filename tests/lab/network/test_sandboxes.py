@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
@@ -109,9 +108,8 @@ def test_the_time_of_a_start_is_told_phase_by_phase(platform: Platform, tmp_path
     deploy(platform, tmp_path, "starts", SLOW)
     platform.scale("f", "starts", 3)
     platform.wait_ready()
-    kept = requests.get(f"{addressing.APISERVER_URL}/coldstarts", timeout=5).json()
-    changes = requests.get(f"{addressing.CONTROLLER_URL}/latency", timeout=5).json()
-    starts = [one for one in coldstarts.cold_starts(kept, changes) if one.function == "f.starts"]
+    measured = coldstarts.cold_starts(platform.cold_starts(), platform.latencies())
+    starts = [one for one in measured if one.function == "f.starts"]
     assert len(starts) == 3
     for one in starts:
         assert tuple(one.phases_ms) == coldstarts.PHASES

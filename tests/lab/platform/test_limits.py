@@ -124,8 +124,7 @@ def test_a_chatty_function_does_not_fill_the_disk(lab: Lab, platform: Platform, 
 
 def test_secrets(lab: Lab, platform: Platform, namespace: str, tmp_path: Path) -> None:
     value = "s3cret-of-the-tenant"
-    body = {"name": "key", "namespace": namespace, "value": value}
-    requests.post(f"{addressing.APISERVER_URL}/system/secrets", json=body, timeout=5).raise_for_status()
+    platform.provider.create_secret("key", namespace, value.encode())
     deploy(platform, tmp_path, namespace, HANDLER, secrets=("key",))
     instance = instance_of(platform, namespace)
     assert ask(namespace, what="secret", name="key").text == value

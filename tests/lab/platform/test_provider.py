@@ -15,6 +15,7 @@ from testbed.model.cluster import Phase
 from testbed.model.errors import PlatformError
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
+from tests.lab.calls import of_apiserver
 from tests.lab.conftest import command_line
 from tests.lab.custom import deploy
 from tests.waiting import until
@@ -96,20 +97,20 @@ def kept(platform: Platform) -> dict[str, object]:
             one.id: (one.eip, platform.provider.instance(one.id)["timings"]) for one in state.instances.values()
         },
         "secrets": platform.provider.secrets(NAMESPACE),
-        "tokens": requests.get(f"{addressing.APISERVER_URL}/tokens", timeout=10).json(),
+        "tokens": of_apiserver(platform, "/tokens").json(),
     }
 
 
-def scale_requests() -> float:
+def scale_requests(platform: Platform) -> float:
     wanted = 'provider_http_requests_total{code="202",method="POST",path="/system/scale-function"}'
-    lines = requests.get(f"{addressing.APISERVER_URL}/metrics", timeout=10).text.splitlines()
+    lines = of_apiserver(platform, "/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
 
 def test_a_killed_apiserver_loses_nothing(lab: Lab, platform: Platform) -> None:
     platform.scale("f", NAMESPACE, 2)
     platform.wait_ready(namespace=NAMESPACE)
-    before, scaled = kept(platform), scale_requests()
+    before, scaled = kept(platform), scale_requests(platform)
     part = lab.client.status()["components"]["apiserver"]
     subprocess.run(lab.command("root", ["kill", "-KILL", str(part["pid"])]), check=True)
     assert ask(name="password").startswith(PLANTED)  # nobody needs the apiserver for a call
@@ -123,7 +124,7 @@ def test_a_killed_apiserver_loses_nothing(lab: Lab, platform: Platform) -> None:
     until(answers, "an apiserver again", within_s=60)
     assert lab.client.status()["components"]["apiserver"]["restarts"] > part["restarts"]
     assert kept(platform) == before
-    assert scale_requests() == scaled > 0
+    assert scale_requests(platform) == scaled > 0
     platform.scale("f", NAMESPACE, 1)
     platform.wait_ready(namespace=NAMESPACE)
 

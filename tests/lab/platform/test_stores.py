@@ -20,6 +20,7 @@ from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
 from testbed.platform.datastores import access
 from tests import waiting
+from tests.lab.calls import of_apiserver
 from tests.lab.conftest import CHECKOUT, command_line
 from tests.lab.traffic import in_host, reaches
 
@@ -145,7 +146,7 @@ def test_chaos_knows_a_store_and_what_must_hold_of_it(lab: Lab, platform: Platfo
 
 def test_a_store_is_no_function_to_anybody_outside(lab: Lab, platform: Platform) -> None:
     namespace = "till-a"
-    listed = requests.get(f"{addressing.APISERVER_URL}/system/functions?namespace={namespace}", timeout=10).json()
+    listed = of_apiserver(platform, f"/system/functions?namespace={namespace}").json()
     assert sorted(one["name"] for one in listed) == ["mailer", "stranger", "till"]
     for refused in (
         lambda: platform.scale("mariadb", namespace, 2),

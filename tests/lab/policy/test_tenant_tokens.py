@@ -14,6 +14,7 @@ from testbed.model.cluster import Route
 from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
 from testbed.platform.client.platform import Platform
+from tests.lab.calls import of_apiserver
 from tests.lab.conftest import CHECKOUT
 from tests.lab.traffic import in_host
 
@@ -93,10 +94,8 @@ def test_tokens_stand_in_no_log_no_state_and_no_environment(lab: Lab, platform: 
         for file in (lab.state_folder / folder).rglob("*")
         if file.is_file()
     }
-    texts["/state"] = requests.get(f"{addressing.APISERVER_URL}/state", timeout=10).content
-    texts["/system/functions"] = requests.get(
-        f"{addressing.APISERVER_URL}/system/functions", params={"namespace": "guarded"}, timeout=10
-    ).content
+    texts["/state"] = of_apiserver(platform, "/state").content
+    texts["/system/functions"] = of_apiserver(platform, "/system/functions?namespace=guarded").content
     for tenant in TOKENS:
         texts[f"environment of {tenant}"] = read_as(lab, f"chain-1.{tenant}.1", "/proc/2/environ")
     found = [where for where, text in texts.items() for token in TOKENS.values() if token.encode() in text]

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import requests
 from scipy import stats
 
 from testbed.model import addressing
@@ -64,8 +63,8 @@ def platform(lab: Lab) -> Iterator[Platform]:
             platform.remove(namespace)
 
 
-def decisions(function: str) -> list[dict[str, Any]]:
-    answer = requests.get(f"{addressing.SCALER_URL}/decisions", params={"function": function}, timeout=10)
+def decisions(platform: Platform, function: str) -> list[dict[str, Any]]:
+    answer = platform.ask_scaler("GET", "/decisions", params={"function": function})
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
@@ -86,7 +85,7 @@ def told(title: str, found: list[Share]) -> dict[str, int]:
 def test_a_load_that_rises_and_falls_scales_from_zero_and_back(lab: Lab, platform: Platform) -> None:
     scaled = [f"chain-1.{BY_GATEWAY}", f"chain-2.{DIRECT}"]
     until(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance before the load")
-    before = {name: decisions(name)[-1]["number"] for name in scaled}
+    before = {name: decisions(platform, name)[-1]["number"] for name in scaled}
     targets = [f"/function/chain-1.{BY_GATEWAY}?length=1", f"/function/chain-1.{DIRECT}"]
     loads = [Load(lab, target, CALLERS, at_rates(RISE_AND_FALL)) for target in targets]
     answered = [(load.wait().failures, load.answered) for load in loads]
@@ -94,7 +93,7 @@ def test_a_load_that_rises_and_falls_scales_from_zero_and_back(lab: Lab, platfor
     until(lambda: all(replicas(platform, name) == 0 for name in scaled), "no instance after the cooldown")
     kept = [json.loads(line) for line in (lab.state_folder / "logs" / "scaler-decisions.ndjson").open()]
     for name in scaled:
-        entries = decisions(name)
+        entries = decisions(platform, name)
         assert entries == [entry for entry in kept if entry["function"] == name]
         by_metrics = [entry for entry in entries if entry["by"] != "activation"]
         for entry in by_metrics:
@@ -128,16 +127,16 @@ def test_nothing_is_taken_away_while_scaler_or_controller_are_away(lab: Lab, pla
     times_s = (number / 40 for number in range(40 * 10))
     load = Load(lab, f"/function/chain-1.{DIRECT}", CALLERS, times_s)
     until(lambda: replicas(platform, name) == 3, "three instances")
-    before = decisions(name)[-1]["number"]
+    before = decisions(platform, name)[-1]["number"]
     for component in ("scaler", "controller"):
         lab.client.restart(component, {})
         time.sleep(2)
     load.wait()
     assert load.failures == []
-    while_away = [entry for entry in decisions(name) if entry["number"] > before]
+    while_away = [entry for entry in decisions(platform, name) if entry["number"] > before]
     assert [one for one in while_away if one["desired"] < one["current"] and one["outcome"].get("active")] == []
     assert [entry["desired"] for entry in while_away if entry["applied"]] == []
-    numbers = [entry["number"] for entry in decisions(name)]
+    numbers = [entry["number"] for entry in decisions(platform, name)]
     assert numbers == sorted(set(numbers))
 
 

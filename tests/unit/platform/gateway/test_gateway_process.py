@@ -73,7 +73,7 @@ def test_an_alert_is_answered_whatever_the_apiserver_says_of_the_function(body: 
         return 200, body
 
     parts: Any = None
-    apiserver: Any = SimpleNamespace(call=call)
+    apiserver: Any = SimpleNamespace(call=call, as_client=lambda _: apiserver)
     system = System(parts, parts, apiserver, parts, None, "openfaas-fn")
     with pytest.raises(PlatformError, match=r"status of one\.a cannot be read"):
-        asyncio.run(system._scale("firing", "one", "a"))
+        asyncio.run(system._scale(apiserver, "firing", "one", "a"))

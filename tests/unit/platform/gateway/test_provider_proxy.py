@@ -110,7 +110,7 @@ def test_a_prometheus_query_is_answered_with_nothing(lab: Rig) -> None:
 
 def test_metrics_have_faas_providers_names(lab: Rig) -> None:
     lab.gateway.request("GET", "/function/f")
-    text = lab.gateway.request("GET", "/metrics")[2].decode()
+    text = lab.gateway.request("GET", "/metrics", headers=BASIC)[2].decode()
     assert re.search(r'^provider_http_requests_total{code="200",method="GET",path="/function"} \d+$', text, re.M)
     assert 'provider_http_request_duration_seconds_bucket{code="200",method="GET",path="/function",le="+Inf"}' in text
     assert 'testbed_gateway_upstream_connections_total{function_name="f.openfaas-fn"} 1\n' in text
