@@ -169,9 +169,13 @@ def test_a_mirror_shows_both_directions_of_a_call_and_does_not_disturb_it(
 
 
 @pytest.mark.parametrize("target", [f"{CALLEE}.rules-b", "*.rules-b"])
-def test_a_tenants_policy_does_not_reach_another_tenant(platform: Platform, target: str) -> None:
+def test_a_tenants_policy_does_not_reach_another_tenant(lab: Lab, platform: Platform, target: str) -> None:
+    tenant = Platform(lab, credential=platform.provider.credential("rules-a"))
+    for more in ({}, {"operator": True}, {"namespace": "rules-b"}):
+        with pytest.raises(PlatformError, match="a wider rule is for the lab's operator"):
+            tenant.add_policy({"name": "wide", "kind": "deny", "namespace": "rules-a", "to": target, **more})
     with pytest.raises(PlatformError, match="outside namespace rules-a"):
-        platform.add_policy({"name": "wide", "kind": "deny", "namespace": "rules-a", "to": target})
+        platform.add_policy({"name": "wide", "kind": "deny", "namespace": "rules-a", "to": target, "operator": False})
     assert platform.policies() == []
 
 

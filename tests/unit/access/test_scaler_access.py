@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from testbed.model import audiences
@@ -19,6 +20,7 @@ from testbed.platform.scaler.engine import Engine
 from testbed.platform.scaler.meter import Meter
 from testbed.platform.scaler.rest import application
 from testbed.platform.scaler.service import Scaler
+from testbed.platform.scaler.sources import GatewayCounters
 from tests.authority import KEYRING, sent_by
 from tests.unit.access.walk import OTHER, OWN, askers, expected, routes, seen, target
 
@@ -75,3 +77,21 @@ def test_a_namespace_asks_about_its_own_functions_only() -> None:
             assert await statuses(client, proof, f"/decisions?function=f.{OTHER}&function=f.{OWN}") == [403]
 
     asyncio.run(run())
+
+
+def test_the_gateway_is_shown_a_credential_of_its_own() -> None:
+    """It may be a program of somebody else's: the scaler's own would be its to use."""
+    shown: list[str | None] = []
+
+    async def metrics(request: web.Request) -> web.Response:
+        shown.append(request.headers.get("Authorization"))
+        return web.Response()
+
+    async def run() -> None:
+        gateway = web.Application()
+        gateway.add_routes([web.get("/metrics", metrics)])
+        async with TestServer(gateway) as server, ClientSession(headers={"Authorization": "Bearer own"}) as session:
+            await GatewayCounters(session, str(server.make_url("")).rstrip("/"), "for-the-gateway").read()
+
+    asyncio.run(run())
+    assert shown == ["Bearer for-the-gateway"]
