@@ -202,3 +202,14 @@ def test_no_credential_stands_in_a_command_line_an_environment_or_a_log(lab: Lab
     assert len(told) > 50
     assert [mac for mac in macs for text in told if mac in text] == []
     assert file_of(lab.state_folder, "operator").stat().st_mode & 0o077 == 0
+
+
+def test_every_component_is_given_its_own_credential_and_those_who_check_the_key(lab: Lab) -> None:
+    own, key = set(), set()
+    for name, part in lab.client.status()["components"].items():
+        files = lab.command("root", ["cat", f"/proc/{part['pid']}/cmdline", f"/proc/{part['pid']}/environ"])
+        told = subprocess.run(files, capture_output=True, check=True).stdout.decode().split("\0")
+        own |= {(name, one.rpartition("/")[2]) for one in told if one.startswith("TESTBED_CREDENTIAL=")}
+        key |= {name for one in told if one.endswith("/lab-key")}
+    assert own == {(name, name) for name in ("controller", "scaler", "gateway", "agent2", "agent3")}
+    assert key == {"apiserver", "controller", "scaler"}
