@@ -88,5 +88,5 @@ class DirectFaaS(sdn.RyuApp):
 
 
 def _read(file: str) -> str:
-    """The content of a file that only root may read, "" without one: then nobody is let in, or lets us in."""
+    """The content of a file that only root may read, "" where none is named."""
     return Path(file).read_text().strip() if file else ""

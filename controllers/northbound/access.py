@@ -25,8 +25,8 @@ class Guarded(sdn.WSGIApplication):
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self._audiences = audiences.of(Server.CONTROLLER)
-        self._keyring = Keyring(b"")
-        self._deployments: Callable[[], Mapping[str, Deployment]] | None = None
+        self._keyring: Keyring | None = None
+        self._deployments: Callable[[], Mapping[str, Deployment]] = dict
 
     def guard(self, keyring: Keyring, deployments: Callable[[], Mapping[str, Deployment]]) -> None:
         """Let those in whom the keyring knows; `deployments` are the namespaces that there are.
@@ -55,7 +55,7 @@ class Guarded(sdn.WSGIApplication):
         path: dict[str, Any] = found[0] if found else {}
         audience: Audience | None = self._audiences[environ["REQUEST_METHOD"], found[1].routepath] if found else None
         caller = None
-        if self._deployments is not None:
+        if self._keyring is not None:
             caller = self._keyring.caller(environ.get("HTTP_AUTHORIZATION"), self._deployments())
         environ[_CALLER] = caller
         namespace = None

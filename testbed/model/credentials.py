@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from testbed.model.cluster import Deployment
+from testbed.model.errors import EnvironmentProblem
 
 KEY_BYTES = 32
 LAB_KEY = "lab-key"
@@ -120,11 +121,17 @@ def basic(user: str, password: str) -> str:
 class Keyring:
     """What a server checks credentials with: the lab's key, and for OpenFaaS's own clients the operator's `basic_auth`.
 
-    That is the whole value of the header; "" accepts none.
+    That is the whole value of the header; "" accepts none. EnvironmentProblem for a key that anybody could guess.
     """
 
     key: bytes
     basic_auth: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise EnvironmentProblem(
+                f"the lab's key has {len(self.key)} bytes instead of {KEY_BYTES}; start the lab anew"
+            )
 
     def caller(self, authorization: str | None, deployments: Mapping[str, Deployment]) -> Caller | None:
         """Who sent this Authorization header, of the namespaces there are now; None: nobody that is known."""

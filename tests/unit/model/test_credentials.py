@@ -17,6 +17,7 @@ from testbed.model.credentials import (
     namespace,
     verify,
 )
+from testbed.model.errors import EnvironmentProblem
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 TENANT = Deployment("tenant-a", id=32_768, born=7)
@@ -75,3 +76,9 @@ def test_basic_auth_is_the_operator_where_it_is_accepted() -> None:
     assert accepting.caller(basic("admin", "other"), {}) is None
     assert Keyring(KEY).caller(basic("admin", "secret"), {}) is None
     assert accepting.caller("Bearer " + basic("admin", "secret").split()[1], {}) is None
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 31])
+def test_a_key_that_could_be_guessed_is_none(key: bytes) -> None:
+    with pytest.raises(EnvironmentProblem, match="the lab's key has"):
+        Keyring(key)
