@@ -54,7 +54,8 @@ def make(root: Path, groups: Iterable[str]) -> None:
         _show_system_folder(Path("/", name), root / name)
     _show(Path("/usr"), root / "usr")
     _show_environment(root)
-    for folder in (*_FOLDERS, _inner(HOME), _inner(DATA), *(f"{_inner(CGROUPS)}/{name}" for name in groups)):
+    shown = (_inner(CGROUPS), *(f"{_inner(CGROUPS)}/{name}" for name in groups))
+    for folder in (*_FOLDERS, _inner(HOME), _inner(DATA), *shown):
         _provide(root / folder)
     (root / "root").chmod(0o700)
     (root / "var/tmp").rmdir()

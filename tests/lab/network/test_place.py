@@ -52,7 +52,7 @@ def test_the_first_process_tells_nothing(tmp_path: Path) -> None:
 def test_it_sees_the_machines_programs_and_little_else(tmp_path: Path) -> None:
     seen = set(ask(tmp_path, "answer = os.listdir('/')"))
     assert seen - {"lib32", "lib64", "libx32"} == {
-        "bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "tmp", "usr", "var",
+        "bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var",
     }  # fmt: skip
     assert ask(tmp_path, "answer = sorted(os.listdir('/run'))") == ["etc", "secrets"]
     devices = set(ask(tmp_path, "answer = os.listdir('/dev')"))
