@@ -11,18 +11,24 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from testbed.model import addressing
 from testbed.model.checkout import CHECKOUT
-from testbed.model.cluster import DEFAULT_NAMESPACE, Host
+from testbed.model.cluster import DEFAULT_NAMESPACE, Host, Role
 from testbed.model.credentials import KEY_BYTES, LAB_KEY, OPERATOR, component, credential, file_of
+from testbed.network import foreign
 from testbed.network.config import LabConfig
+from testbed.network.process import skeleton
+from testbed.network.process.place import Place
 from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 """For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
 
-
+CREDENTIAL_FILE = "TESTBED_CREDENTIAL"
+_USER, _PASSWORD = "basic-auth-user", "basic-auth-password"
+_BASIC_AUTH = {"basic_auth": "true", "secret_mount_path": "/run/secrets"}
 METRICS_READER = "metrics-reader"
 """What the scaler shows the gateway, which may be a program of somebody else's, instead of its own credential."""
 
@@ -34,6 +40,7 @@ class Components:
         self._config = config
         self._supervisor = supervisor
         self._state = config.state_folder
+        self._gateway_eip = next(host.eip for host in hosts if host.role is Role.GATEWAY)
         self._cluster_file = self._state / "cluster.json"
         cluster = {"nodes": list(config.nodes), "hosts": [host.to_json() for host in hosts]}
         self._cluster_file.write_text(json.dumps(cluster))
@@ -88,28 +95,33 @@ class Components:
         OpenFaaS's gateway in its environment; the provider then inherits the listening socket.
         """
         fd = self._config.listen_fd
+        is_foreign = bool(self._config.gateway_command)
+        name = "provider" if is_foreign else "gateway"
         environment = {
             "apiserver_url": addressing.APISERVER_URL,
             "metrics_readers": self._digests[METRICS_READER],
-            **self._basic_auth(),
+            "PYTHONPATH": str(skeleton.PACKAGES),
+            "PYTHONUNBUFFERED": "1",
+            "TESTBED_STATE": str(skeleton.DATA),
+            CREDENTIAL_FILE: f"/run/secrets/{name}",
+            **_BASIC_AUTH,
             **({} if fd is None else {"TESTBED_LISTEN_FD": str(fd)}),
             **self._config.gateway_environment,
         }
-        foreign = bool(self._config.gateway_command)
-        module = "testbed.platform.gateway.provider_proxy" if foreign else "testbed.platform.gateway.process"
-        prefix = ("nsenter", f"--net=/proc/{host_pid}/ns/net")
-        self._start(
-            "provider" if foreign else "gateway", module,
-            prefix=prefix, environment=environment, fds=() if fd is None else (fd,),
-        )  # fmt: skip
-        if foreign:
-            self._start_foreign_gateway(prefix)
+        module = f"testbed.platform.gateway.{'provider_proxy' if is_foreign else 'process'}"
+        argv = (str(skeleton.PYTHON), "-m", module)
+        shown = {**self._operator(), name: file_of(self._state, name).read_bytes()}
+        place = self._place(name, secrets=shown, data=self._data_folder(name))
+        fds = () if fd is None else (fd,)
+        self._supervisor.start(ProcessSpec(name, argv, environment, fds, place=place, host_pid=host_pid))
+        if is_foreign:
+            self._start_foreign_gateway(host_pid)
 
-    def _start_foreign_gateway(self, prefix: tuple[str, ...]) -> None:
+    def _start_foreign_gateway(self, host_pid: int) -> None:
         """The gateway program that TESTBED_GATEWAY_CMD named, with OpenFaaS's settings as its chart gives them."""
         provider = f"http://127.0.0.1:{addressing.PROVIDER_PROXY_PORT}/"
         environment = {
-            **self._basic_auth(),
+            **_BASIC_AUTH,
             "functions_provider_url": provider,
             "logs_provider_url": provider,
             "port": str(addressing.FUNCTION_PORT),
@@ -123,19 +135,32 @@ class Components:
             "faas_prometheus_port": str(addressing.PROVIDER_PROXY_PORT),
             **self._config.gateway_environment,
         }
-        argv = (*prefix, f"--wd={self._config.working_folder}", *self._config.gateway_command)
-        self._supervisor.start(ProcessSpec("gateway", argv, environment))
+        argv, shown = foreign.in_its_place(self._config.gateway_command, Path(self._config.working_folder))
+        place = self._place("gateway", secrets=self._operator(), shown=shown)
+        self._supervisor.start(ProcessSpec("gateway", argv, environment, place=place, host_pid=host_pid))
 
-    def _basic_auth(self) -> dict[str, str]:
-        return {"basic_auth": "true", "secret_mount_path": str(self._state / "secrets")}
+    def _place(self, name: str, **own: Any) -> Place:
+        """Where a program of the gateway's host is kept. Two there have no user in common."""
+        eip = self._gateway_eip
+        user_of = eip if name == "gateway" else addressing.eip(addressing.node_of(eip), addressing.LAST_ID)
+        return Place(name, addressing.user_id(self._config.name, user_of), eip, **own)
 
-    def _start(
-        self, name: str, module: str, *arguments: str,
-        prefix: tuple[str, ...] = (), environment: dict[str, str] | None = None, fds: tuple[int, ...] = (),
-    ) -> None:  # fmt: skip
-        argv = (*prefix, sys.executable, "-m", module, *arguments)
-        own = {"TESTBED_CREDENTIAL": str(file_of(self._state, name))} if name in self._digests else {}
-        self._supervisor.start(ProcessSpec(name, argv, {**self._environment, **own, **(environment or {})}, fds))
+    def _data_folder(self, name: str) -> Path:
+        """The folder in which a program keeps what is to outlive its process."""
+        folder = self._state / name
+        folder.mkdir(mode=0o700)
+        user = self._place(name).user_id
+        os.chown(folder, user, user)
+        return folder
+
+    def _operator(self) -> dict[str, bytes]:
+        """User and password of OpenFaaS's own interface, which its gateways read as files."""
+        return {name: (self._state / "secrets" / name).read_bytes() for name in (_USER, _PASSWORD)}
+
+    def _start(self, name: str, module: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        argv = (sys.executable, "-m", module, *arguments)
+        own = {CREDENTIAL_FILE: str(file_of(self._state, name))} if name in self._digests else {}
+        self._supervisor.start(ProcessSpec(name, argv, {**self._environment, **own, **(environment or {})}))
 
     def _lab_key(self) -> tuple[str, str]:
         """For those who check credentials."""
@@ -144,8 +169,8 @@ class Components:
     def _make_credentials(self) -> None:
         folder = self._state / "secrets"
         folder.mkdir(mode=0o700)
-        (folder / "basic-auth-user").write_text("admin")
-        (folder / "basic-auth-password").write_text(secrets.token_urlsafe(18))
+        (folder / _USER).write_text("admin")
+        (folder / _PASSWORD).write_text(secrets.token_urlsafe(18))
         # Apart from these two, which a gateway program that is not ours reads as well.
         file_of(self._state, LAB_KEY).parent.mkdir(mode=0o700)
         key = secrets.token_bytes(KEY_BYTES)

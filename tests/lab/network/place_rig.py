@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.network.process import place
+from testbed.network.process import place, skeleton
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import bring_up, set_sysctl
 from testbed.network.process.place import Grounds, Place, Start, Status
@@ -48,6 +48,7 @@ def run(
     umask: int = 0o022,
     signal_after_s: tuple[int, float | None] | None = None,
     environment: Mapping[str, str] | None = None,
+    checkout: Path = CHECKOUT,
     **own: Any,
 ) -> Result:
     """Run a program in a place of its own with these properties of `Place`; {PIPE} in argv is a pipe's descriptor.
@@ -56,7 +57,7 @@ def run(
     """
     folder = Path(tempfile.mkdtemp(dir=folder))
     order = {"folder": str(folder), "argv": list(argv), "own": own, "signal": signal_after_s, "umask": umask,
-             "environment": dict(environment or {})}  # fmt: skip
+             "environment": dict(environment or {}), "checkout": str(checkout)}  # fmt: skip
     file = folder / "order.json"
     file.write_text(json.dumps(order, default=str))
     module = ("-m", "tests.lab.network.place_rig", str(file))
@@ -72,6 +73,7 @@ def main() -> None:
     order = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(order["folder"])
     os.umask(order["umask"])
+    skeleton.CHECKOUT = Path(order["checkout"])
     os.setgroups([4])  # something to be given up
     grounds = Grounds.of_lab(folder)
     grounds.prepare(())

@@ -322,7 +322,16 @@ def test_who_reads_its_pipe_sees_the_end_when_it_closes_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
-    code = "import testbed.model.errors; answer = [os.path.isdir('/usr/bin'), open('/etc/hosts').read()[:9]]"
-    own = {"environment": {"PYTHONPATH": str(skeleton.PACKAGES)}}
-    assert ask(tmp_path, code, umask=umask, **own) == [True, "127.0.0.1"]
+def test_whatever_the_umask_is_and_whoever_may_read_the_checkout(tmp_path: Path, umask: int) -> None:
+    package = tmp_path / "checkout" / "testbed"
+    (package / "model").mkdir(parents=True)
+    for file, text in (("__init__.py", ""), ("model/__init__.py", "WORD = 'read'\n")):
+        (package / file).write_text(text)
+        (package / file).chmod(0o600)
+    for folder in (package / "model", package, package.parent):
+        folder.chmod(0o700)
+    code = (
+        "import testbed.model; answer = [testbed.model.WORD, open('/etc/hosts').read()[:9], os.listdir('/usr') != []]"
+    )
+    own = {"environment": {"PYTHONPATH": str(skeleton.PACKAGES)}, "checkout": package.parent, "umask": umask}
+    assert ask(tmp_path, code, **own) == ["read", "127.0.0.1", True]

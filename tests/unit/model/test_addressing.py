@@ -58,3 +58,11 @@ def test_numbers_outside_the_plan_are_refused(number: int) -> None:
         addressing.eip(2, number)
     with pytest.raises(UsageError, match=r"node number 16 is outside 1\.\.15"):
         addressing.eip(16, 1)
+
+
+@given(nodes, ids, nodes, ids)
+def test_two_hosts_have_no_user_in_common_and_no_user_of_the_machine(a: int, i: int, b: int, j: int) -> None:
+    first, second = (addressing.user_id("lab", addressing.eip(node, index)) for node, index in ((a, i), (b, j)))
+    assert (first == second) == ((a, i) == (b, j))
+    assert 1 << 28 <= first < 1 << 31
+    assert addressing.user_id("another", addressing.eip(a, i)) != first
