@@ -12,6 +12,7 @@ In a lab:
     lab_kernel  the same in the lab kernel
     sandboxes   one more sandbox, the first and the 200th
     activation  from no instance to the first answer
+    isolation   what a place adds to a cold start, in four languages
     changes     from an event to the last switch's barrier
     pipeline    a direct call through all tables, beside plain forwarding
     hang        a scaling and a cold call while another node's switch hangs
