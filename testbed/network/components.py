@@ -20,7 +20,7 @@ from testbed.model.credentials import KEY_BYTES, LAB_KEY, OPERATOR, component, c
 from testbed.network import foreign
 from testbed.network.config import LabConfig
 from testbed.network.process import skeleton
-from testbed.network.process.place import Place
+from testbed.network.process.place import Place, give
 from testbed.network.process.supervisor import ProcessSpec, Supervisor
 
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
@@ -149,8 +149,7 @@ class Components:
         """The folder in which a program keeps what is to outlive its process."""
         folder = self._state / name
         folder.mkdir(mode=0o700)
-        user = self._place(name).user_id
-        os.chown(folder, user, user)
+        give(folder, self._place(name).user_id)
         return folder
 
     def _operator(self) -> dict[str, bytes]:

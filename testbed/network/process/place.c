@@ -113,12 +113,21 @@ static void refuse(void)
     MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program));
 }
 
+/* Only downwards: a container's root may not raise a limit. */
+static void lower(int resource, rlim_t limit)
+{
+    struct rlimit now;
+    MUST(getrlimit(resource, &now));
+    if (now.rlim_max < limit)
+        limit = now.rlim_max;
+    now.rlim_cur = now.rlim_max = limit;
+    MUST(setrlimit(resource, &now));
+}
+
 static void give_up_rights(uid_t uid)
 {
-    const struct rlimit processes = {MOST_PROCESSES, MOST_PROCESSES};
-    const struct rlimit core = {1, 1}; /* 0 would still feed a core pattern that begins with a pipe: see core(5) */
-    MUST(setrlimit(RLIMIT_NPROC, &processes));
-    MUST(setrlimit(RLIMIT_CORE, &core));
+    lower(RLIMIT_NPROC, MOST_PROCESSES);
+    lower(RLIMIT_CORE, 1); /* 0 would still feed a core pattern that begins with a pipe: see core(5) */
     for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
         ;
     MUST(syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL)); /* until now it is the lab's */

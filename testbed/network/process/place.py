@@ -14,6 +14,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from testbed.model.checkout import CHECKOUT
@@ -56,12 +57,20 @@ class Grounds:
             raise LabError(f"the root of functions could not be made in {self.skeleton}: {error}") from error
 
 
+class Access(Enum):
+    """What a program may do with its folder: change a copy of its own, nothing, or change the folder itself."""
+
+    COPY = "copy"
+    READ = "read"
+    WRITE = "write"
+
+
 @dataclass(frozen=True)
 class Place:
     """What is a place's own.
 
-    `name` is its host name and resolves to `address`; `user_id` is its user's, who is called app. `program` is shown
-    at /home/app (None: nothing is), where it may be changed without the folder being changed, unless `read_only`.
+    `name` is its host name and resolves to `address`; `user_id` is its user's, who is called app. `program` is a folder
+    that is shown at /home/app as `access` says (None: nothing is).
     `names`: further lines of its file of hosts. `secrets` and `files`: name -> content, below /run/secrets and /run.
     `shown`: files and folders of the machine -> where below /run they can be read. `data` is shown at /var/lib/store
     and written to. `group` is its cgroup, made already ("": none).
@@ -72,7 +81,7 @@ class Place:
     user_id: int
     address: str
     program: Path | None = None
-    read_only: bool = False
+    access: Access = Access.COPY
     names: Sequence[str] = ()
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -209,7 +218,7 @@ def _furnish(place: Place, grounds: Grounds, cgroups: Cgroups) -> None:
     for name, seen in (("tmp", "tmp"), ("shm", "dev/shm"), ("run", "run")):
         bind(base / name, root / seen)
     if place.program is not None:
-        _show_program(place.program, place.read_only, base, root / _inner(skeleton.HOME))
+        _show_program(place.program, place.access, base, root / _inner(skeleton.HOME))
     if place.data is not None:
         show(place.data, root / _inner(skeleton.DATA), _KEPT)
     for source, seen in cgroups.shown(place.group).items() if place.group else ():
@@ -236,15 +245,22 @@ def _files(place: Place) -> dict[str, bytes]:
     }
 
 
-def _show_program(program: Path, read_only: bool, base: Path, home: Path) -> None:
-    """The program's folder at `home`: itself, or a copy-on-write of it."""
-    if read_only:
-        show(program, home, _KEPT | RDONLY)
+def _show_program(program: Path, access: Access, base: Path, home: Path) -> None:
+    if access is not Access.COPY:
+        show(program, home, _KEPT | (RDONLY if access is Access.READ else 0))
         return
     # By names that say nothing: a mount's options are read by whoever lives there.
     bind(program, base / "image")
     os.chdir(base)  # this thread's own since unshare
     mount("overlay", home, "overlay", _KEPT, "lowerdir=image,upperdir=home,workdir=work")
+
+
+def give(folder: Path, user_id: int) -> None:
+    """Make a folder, and all that is in it, a user's. It follows no link, whoever had the folder before."""
+    for above, folders, files, fd in os.fwalk(folder):
+        os.chown(above, user_id, user_id, follow_symlinks=False)
+        for name in (*folders, *files):
+            os.chown(name, user_id, user_id, dir_fd=fd, follow_symlinks=False)
 
 
 def _inner(path: Path) -> Path:

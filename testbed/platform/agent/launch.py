@@ -19,7 +19,7 @@ from testbed.model.errors import LabError
 from testbed.model.quantities import parse_limits
 from testbed.model.stack.callees import GATEWAY_NAMES
 from testbed.network.process.cgroups import Cgroups
-from testbed.network.process.place import LARGEST_FILES_BYTES, Grounds, Place
+from testbed.network.process.place import LARGEST_FILES_BYTES, Access, Grounds, Place
 from testbed.platform.agent import stores
 from testbed.platform.agent.control_plane import ControlPlane
 from testbed.platform.agent.function_process import Launch
@@ -107,7 +107,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         addressing.user_id(services.lab_name, instance.eip),
         instance.eip,
         folder,
-        function.read_only_root_filesystem,
+        Access.READ if function.read_only_root_filesystem else Access.COPY,
         names=(GATEWAY_LINE, *store_lines),
         secrets=services.control.secrets(instance.id) if function.secrets else {},
         group=group_of(instance.id),

@@ -6,7 +6,6 @@ names in its /etc/hosts. Starting and supervising is the same for all (`keeper`)
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import LabError
 from testbed.model.rewrite import CalleeMissing
 from testbed.network.process import skeleton
+from testbed.network.process.place import give
 
 SCRIPT = "store.sql"
 """The file below /run of a store's place that says what is put into it when it is made."""
@@ -46,9 +46,7 @@ def provide_data(state_folder: Path, function: Function, user_id: int) -> Path:
     folder = datastores.folder(state_folder, function.namespace, function.name)
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid != user_id:
-        for above, folders, files, _ in os.fwalk(folder):  # it follows no link, and nothing is in the store's hands yet
-            for name in (".", *folders, *files):
-                os.chown(Path(above, name), user_id, user_id, follow_symlinks=False)
+        give(folder, user_id)
         folder.chmod(0o700)
     return folder
 

@@ -2,6 +2,7 @@
 
 It does not start them (`testbed.platform.agent.launch`). The templates themselves are functions/templates.
 
-    build  makes an image, once for the same contents
-    tools  what a template needs of the machine; compiles
+    build     makes an image, once for the same contents
+    tools     what a template needs of the machine; compiles
+    workshop  runs a compiler in a place of its own
 """

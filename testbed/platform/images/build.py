@@ -30,13 +30,15 @@ _BUILDS = ".builds"
 class Template:
     """A template.yml: `fprocess` is the command, run in the image's folder, as `build` is once when it is made.
 
-    `needs`: programs and files of the machine -> the Debian package that has them.
+    `bytecode`: Python modules of the image are compiled then. `needs`: programs and files of the machine -> the Debian
+    package that has them.
     """
 
     language: str
     fprocess: str
     handler_folder: str = "function"
     build: str = ""
+    bytecode: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ def read_template(folder: Path) -> Template:
         data["fprocess"],
         str(data.get("handler_folder") or "function"),
         str(data.get("build") or ""),
+        data.get("bytecode") is True,
         {str(needed): str(package) for needed, package in needs.items()},
     )
 
@@ -120,6 +123,8 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
         if not target.exists():
             if template.build:
                 tools.run_build(function.name, template.build, staging)
+            if template.bytecode:
+                tools.compile_modules(staging)
             _open_to_all(staging)
             staging.rename(target)
         _point(images_dir / name, target)

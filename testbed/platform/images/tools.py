@@ -5,17 +5,26 @@
 
 from __future__ import annotations
 
+import compileall
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import EnvironmentProblem, StackError
+from testbed.network.process import skeleton
 
 PROGRAM_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of function processes, and of the commands that build their images."""
 BUILD_TIMEOUT_S = 300.0
+_IN_A_PLACE = (
+    "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc",
+    sys.executable, "-m", "testbed.platform.images.workshop",
+)  # fmt: skip
 
 
 def check_needs(function: str, language: str, needs: Mapping[str, str]) -> None:
@@ -38,20 +47,31 @@ def _is_there(needed: str) -> bool:
     return shutil.which(needed, path=PROGRAM_PATH) is not None
 
 
+def compile_modules(folder: Path) -> None:
+    """Compile the Python modules of an image for where an instance sees them; one with a mistake says so when used."""
+    compileall.compile_dir(folder, quiet=2, stripdir=folder, prependdir=skeleton.HOME)
+
+
 def run_build(function: str, command: str, folder: Path) -> None:
-    """Run the template's build command in the image's folder; StackError with the compiler's first line."""
+    """Run the template's build command in the image's folder; StackError with the compiler's first line.
+
+    A compiler may run what it compiles (a Java handler brings its own annotation processors), so that root has it run
+    in a place of its own. Who is not root gives it no right that the author of the handler has not.
+    """
+    line = ("/bin/sh", "-c", command)
     try:
-        done = subprocess.run(
-            ("/bin/sh", "-c", command),
-            cwd=folder,
-            env={"PATH": PROGRAM_PATH, "HOME": str(folder), "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=BUILD_TIMEOUT_S,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix=".workshop-", dir=folder.parent) as workplace:
+            done = subprocess.run(
+                (*_IN_A_PLACE, workplace, str(folder), *line) if os.geteuid() == 0 else line,
+                cwd=folder,
+                env={"PATH": PROGRAM_PATH, "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONPATH": str(CHECKOUT)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=BUILD_TIMEOUT_S,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise StackError(
             f"function {function} does not compile within {BUILD_TIMEOUT_S:.0f} s; run its template's build command "

@@ -20,7 +20,7 @@ from typing import Any
 from testbed.network.process import place, skeleton
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import bring_up, set_sysctl
-from testbed.network.process.place import Grounds, Place, Start, Status
+from testbed.network.process.place import Access, Grounds, Place, Start, Status
 from tests.lab.conftest import CHECKOUT
 
 USER_ID = 1 << 28 | 7
@@ -82,6 +82,7 @@ def main() -> None:
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     argv = [word.replace("{PIPE}", str(write_end)) for word in order["argv"]]
     own = {key: Path(value) if key in ("program", "data") else value for key, value in order["own"].items()}
+    own |= {"access": Access(own["access"])} if "access" in own else {}
     own |= {key: {Path(path): seen for path, seen in own[key].items()} for key in ("shown",) if key in own}
     own |= {key: {name: text.encode() for name, text in own[key].items()} for key in ("secrets", "files") if key in own}
     where = Place(own.pop("name", "one.t.1"), USER_ID, "10.202.0.1", **own)

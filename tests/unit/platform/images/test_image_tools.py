@@ -24,14 +24,28 @@ def make(folder: Path, **template: object) -> str:
 
 
 def test_an_image_is_compiled_once_and_again_when_anything_of_it_changes(tmp_path: Path) -> None:
-    compiled = tmp_path / "compiled"
-    command = f"cp function/handler.any program && echo compiled >> {compiled}"
+    command = "cp function/handler.any program && date +%s%N >when"
+
+    def when() -> str:
+        return (tmp_path / "images" / "one" / "when").read_text()
+
     first = make(tmp_path, build=command)
+    compiled = when()
     assert (tmp_path / "images" / "one" / "program").read_text() == "code"
-    assert make(tmp_path, build=command) == first
-    assert compiled.read_text().split() == ["compiled"]
+    assert (make(tmp_path, build=command), when()) == (first, compiled)
     assert make(tmp_path, build=command + " # another way") != first
-    assert compiled.read_text().split() == ["compiled"] * 2
+    assert when() != compiled
+
+
+def test_python_modules_are_compiled_for_where_they_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "good.py").write_text("def f(): pass\n")
+    (tmp_path / "one" / "bad.py").write_text("def f(:\n")
+    make(tmp_path, bytecode=True)
+    compiled = list((tmp_path / "images" / "one").rglob("*.pyc"))
+    assert [file.name.partition(".")[0] for file in compiled] == ["good"]
+    assert b"/home/app/function/good.py" in compiled[0].read_bytes()
+    assert str(tmp_path).encode() not in compiled[0].read_bytes()
 
 
 @pytest.mark.parametrize(
