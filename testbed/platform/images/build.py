@@ -116,6 +116,9 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
     try:
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "node_modules/.cache")
         shutil.copytree(template_dir, staging, dirs_exist_ok=True, ignore=ignore)
+        application = Path(function.handler).resolve().parent
+        for folder in (function.handler, *copied.values()):
+            _check_links(function.name, Path(folder), application)
         shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
         for place, folder in copied.items():
             shutil.copytree(folder, staging / template.handler_folder / place, dirs_exist_ok=True, ignore=ignore)
@@ -131,6 +134,17 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
         return target.name
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _check_links(function: str, folder: Path, application: Path) -> None:
+    """Raise StackError for a link that leads out of the application: what root may read there is not the function's."""
+    for above, folders, files in os.walk(folder):
+        for path in (Path(above, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(application):
+                raise StackError(
+                    f"{path} of function {function} is a link to {path.readlink()}, outside of {application}; "
+                    "put the file itself there"
+                )
 
 
 def _open_to_all(folder: Path) -> None:

@@ -113,3 +113,14 @@ def test_a_copied_folder_lies_in_every_functions_own_under_its_name(folder: Path
     (folder / "shared" / "code.py").write_text("common = 2")
     second = images.build(both, folder / "templates", folder / "images")
     assert first.keys() == second.keys() and not set(first.values()) & set(second.values())
+
+
+def test_a_link_is_followed_within_the_application_and_refused_beyond_it(folder: Path) -> None:
+    (folder / "one" / "shared.py").symlink_to("../two/handler.py")
+    images.build(application(folder), folder / "templates", folder / "images")
+    assert (folder / "images" / "shop_one_1.0" / "function" / "shared.py").read_text() == "# two"
+    for name, target in (("shadow", "/etc/shadow"), ("etc", "/etc"), ("above", "../../x")):
+        (folder / "one" / name).symlink_to(target)
+        with pytest.raises(StackError, match=rf"/one/{name} of function one is a link to {target}, outside of .*; put"):
+            images.build(application(folder), folder / "templates", folder / "images")
+        (folder / "one" / name).unlink()
