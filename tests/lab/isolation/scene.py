@@ -39,7 +39,7 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True)
 class Attacker:
-    """Who is told what to try: a function; without a name the gateway's program, or what no namespace keeps."""
+    """Who is told what to try: a function, or without a name the gateway's program."""
 
     program: str
     kind: str
@@ -57,7 +57,7 @@ ATTACKERS = (
     Attacker("C", "read-only root", "sealed", "attack-direct"),
 )
 GATEWAY = Attacker("C", "as gateway")
-FREE = Attacker("C", "free")
+FREE = Attacker("C", "free", "program", "attack-direct")
 """A control: the program as root in the lab, kept by nothing. What it cannot do says nothing about functions."""
 
 
