@@ -203,7 +203,8 @@ ATTEMPTS = (
     # The kernel's
     simple("writes to core_pattern", "open", "w", "/proc/sys/kernel/core_pattern"),
     simple("writes to sysrq-trigger", "open", "w", "/proc/sysrq-trigger"),
-    writes("writes to kernel settings", "/proc/sys/kernel/*", "/proc/sys/vm/*", "/proc/sys/fs/*", "/proc/sys/*/*/*"),
+    writes("writes to kernel settings", "/proc/sys/kernel/[!n]*", "/proc/sys/vm/*", "/proc/sys/fs/*",
+           "/proc/sys/*/*/*"),
     writes("writes to its network's settings", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/*/*"),
     writes("writes to /sys", "/sys/kernel/*", "/sys/power/*", "/sys/class/net/*/mtu", "/sys/module/*/parameters/*",
            "/sys/kernel/mm/*/*", "/sys/block/*/queue/*"),

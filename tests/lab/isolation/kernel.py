@@ -65,7 +65,6 @@ ATTEMPTS = (
     may_call("open_by_handle_at", AT_FDCWD, BAD_ADDRESS_HANDLE, 0, title="opens files by number"),
     may_call("swapon", "s:/nonexistent", 0, title="swaps"),
     may_call("acct", "s:/nonexistent", title="accounts for processes"),
-    may_call("quotactl", 0x800002 << 8, "s:/nonexistent", 0, 0, title="quotas"),
     # The machine as a whole
     may_call("reboot", 0, 0, 0, 0, title="reboots"),
     may_call("kexec_load", 0, 0, 0, 0xFFFF, title="another kernel"),

@@ -21,13 +21,15 @@ CHANGES = {"link": 16, "address": 20, "route": 24, "neighbour": 28, "queue (tc)"
 NEW_NFTABLE, DEL_CONNTRACK = 10 << 8, 1 << 8 | 2
 SETTINGS = {"MAC": ("0x8927", "0x8924"), "address": ("0x8915", "0x8916"), "flags": ("0x8913", "0x8914"),
             "MTU": ("0x8921", "0x8922"), "queue length": ("0x8942", "0x8943")}  # fmt: skip
-VSOCK, PACKET, RAW, ICMP, STREAM = 40, 17, 3, 1, 1
+VSOCK, PACKET, RAW, ICMP, UDP, STREAM = 40, 17, 3, 1, 17, 1
 PORTS = ("1-1024", "3306-3306", "5000-5010", "6600-6700", "8000-8079", "8081-8100", "9000-9100")
 ALL_PORTS = (*PORTS, "8080-8080")
 METADATA = "169.254.169.254"
 CONTROL = {"apiserver": addressing.APISERVER_PORT, "controller": addressing.CONTROLLER_REST_PORT,
            "OpenFlow": addressing.OPENFLOW_PORT, "scaler": addressing.SCALER_PORT}  # fmt: skip
 SPOOFED_PORT = 45_678
+PING = "0800000000010001"
+"""The beginning of an echo request; as a datagram it is as good as any."""
 
 
 def request(method: str, path: str, body: str = "") -> str:
@@ -105,20 +107,43 @@ def remove_policy(scene: Scene) -> None:
     scene.platform.remove_policy(POLICY)
 
 
+def watch(scene: Scene, workload: str, address: str) -> None:
+    """From now on remember what comes to a workload of the other tenant's from an address."""
+    stack = ExitStack()
+    scene.remembered = stack, stack.enter_context(sniffed(scene.lab, scene.bystanders[workload][1].id, address))
+
+
+def something_arrived(scene: Scene, answer: Answer) -> bool:
+    stack, frames = scene.remembered
+    with stack:
+        return bool(eventually(lambda: frames, within_s=0.5))
+
+
 def sends_frame(scene: Scene) -> Iterable[Order]:
     """A SYN from the owner of the store to the store, by somebody else."""
     store, _ = scene.bystanders["mariadb"]
     _, owner = scene.bystanders["owner"]
     frame = syn_frame(addressing.mac(owner.eip), owner.eip, store.vip, SPOOFED_PORT, store.port)
-    watch = ExitStack()
-    scene.remembered = watch, watch.enter_context(sniffed(scene.lab, scene.bystanders["mariadb"][1].id, owner.eip))
+    watch(scene, "mariadb", owner.eip)
     yield "frame", frame.hex()
 
 
-def frame_arrived(scene: Scene, answer: Answer) -> bool:
-    watch, frames = scene.remembered
-    with watch:
-        return bool(eventually(lambda: frames, within_s=0.5))
+def sends(what: str, protocol: int, to: Callable[[Scene], str]) -> Attempt:
+    """A datagram, looked out for where the other tenant's function is."""
+
+    def orders(scene: Scene) -> Iterable[Order]:
+        watch(scene, "owner", scene.instance(scene.attacker.function, scene.attacker.namespace).eip)
+        yield "datagram", str(protocol), to(scene), "8080", PING
+
+    return Attempt(what, orders, something_arrived, alone=True)
+
+
+def owners_vip(scene: Scene) -> str:
+    return scene.bystanders["owner"][0].vip
+
+
+def owners_eip(scene: Scene) -> str:
+    return scene.bystanders["owner"][1].eip
 
 
 ATTEMPTS = (
@@ -146,7 +171,12 @@ ATTEMPTS = (
     bystanders_at("another tenant's store at its own address", "mariadb", "eIP"),
     Attempt("a function of its own tenant that it does not call", own_neighbour),
     Attempt("a store, with its owner's address as source", others_address),
-    Attempt("a frame with another's addresses", sends_frame, frame_arrived, alone=True),
+    Attempt("a frame with another's addresses", sends_frame, something_arrived, alone=True),
+    sends("a datagram to another tenant's vIP", UDP, owners_vip),
+    sends("a datagram to another tenant's own address", UDP, owners_eip),
+    sends("a datagram to everybody", UDP, lambda scene: "10.255.255.255"),
+    sends("a datagram to a multicast group", UDP, lambda scene: "224.0.0.251"),
+    sends("an echo request to another tenant's own address", ICMP, owners_eip),
     Attempt("orders a policy", orders_policy(), policy_was_made, remove_policy, alone=True),
     Attempt("orders a policy from the lab's network", orders_policy("enter", "/proc/1/ns/net"), policy_was_made,
             remove_policy, alone=True),

@@ -118,9 +118,13 @@ def remove_cores(scene: Scene) -> None:
         file.unlink()
 
 
-def mentions(what: str, place: str, word: str) -> Attempt:
-    """Where it may look itself, a path of the lab's or the machine's."""
-    return Attempt(f"{what} tells of {word}", always("find", place, hidden(word)))
+def mentions(what: str, place: str) -> Iterable[Attempt]:
+    """Where it may look itself, paths of the lab's (also as they are below a mount of their own) and the checkout's."""
+    return (
+        Attempt(f"{what} tells where the lab is", lambda scene: [
+            ("find", place, hidden(f"{STATE_ROOT.name}/{scene.lab.name}"))]),
+        simple(f"{what} tells where the checkout is", "find", place, hidden(f"{CHECKOUT}")),
+    )  # fmt: skip
 
 
 def has_capabilities(kind: str, what: str) -> Attempt:
@@ -162,14 +166,11 @@ ATTEMPTS = (
     *(joins(kind) for kind in NAMESPACES),
     Attempt("was given descriptors that are not its own", always("descriptors"), foreign_descriptors),
     Attempt("core dump outside", crashes, core_lies_outside, remove_cores, alone=True),
-    mentions("a command line", "/proc/[0-9]*/cmdline", f"{STATE_ROOT}/"),
-    mentions("a command line", "/proc/[0-9]*/cmdline", f"{CHECKOUT}/"),
-    mentions("the list of mounts", "/proc/self/mountinfo", f"{STATE_ROOT.name}/"),
-    mentions("the list of mounts", "/proc/self/mountinfo", f"{CHECKOUT}"),
-    mentions("its environment", "/proc/self/environ", f"{STATE_ROOT}/"),
-    mentions("its environment", "/proc/self/environ", f"{CHECKOUT}"),
-    mentions("its environment", "/proc/self/environ", "TESTBED"),
-    mentions("its cgroups", "/proc/self/cgroup", f"{STATE_ROOT.name}/"),
+    *mentions("a command line", "/proc/[0-9]*/cmdline"),
+    *mentions("the list of mounts", "/proc/self/mountinfo"),
+    *mentions("its environment", "/proc/self/environ"),
+    *mentions("the list of its groups", "/proc/self/cgroup"),
+    simple("its environment has the lab's settings", "find", "/proc/self/environ", hidden("TESTBED_")),
     Attempt(
         "its environment has the machine's variables",
         lambda scene: [

@@ -1,8 +1,9 @@
 """A process of the lab's own, run inside it as root: it waits, counts signals, and leaves what others might reach.
 
-`python -m tests.lab.isolation.witness NAME WORD KEY COUNT_FILE`: sockets, a message queue, shared memory, files and a
-key of the kernel's, called by NAME or KEY, that hold WORD and are open to everybody. Prints its number once it is
-there; ends, and takes all with it, when its standard input does. Every signal SIGURG adds a character to COUNT_FILE.
+`python -m tests.lab.isolation.witness NAME WORD KEY COUNT_FILE`: sockets, a message queue, shared memory and files,
+called by NAME or KEY, that hold WORD and are open to everybody, and a key of the kernel's for its own user. Prints its
+number once it is there; ends, and takes all with it, when its standard input does. Every signal SIGURG adds a
+character to COUNT_FILE.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 IPC_CREAT, IPC_RMID, SHMEM = 0o1000, 0, 0o666
-KEYCTL_SET_TIMEOUT, KEYCTL_SETPERM, USER_KEYRING, SESSION_KEYRING = 15, 5, -4, -3
+KEYCTL_SET_TIMEOUT, USER_KEYRING, SESSION_KEYRING = 15, -4, -3
 KEY_LIFE_S = 900
 KEY_CALLS = {"x86_64": (248, 250), "aarch64": (217, 219)}
 """add_key(2) and keyctl(2)."""
@@ -30,7 +31,6 @@ def leave_keys(name: bytes, word: bytes) -> None:
     for ring in (USER_KEYRING, SESSION_KEYRING):
         key = _libc.syscall(add, b"user", name, word, len(word), ring)
         if key > 0:
-            _libc.syscall(control, KEYCTL_SETPERM, key, 0x3F3F3F3F)
             _libc.syscall(control, KEYCTL_SET_TIMEOUT, key, KEY_LIFE_S)
 
 

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { LARGEST = 8 << 20, LONGEST_TEXT = 4096 };
+enum { LARGEST = 8 << 20, PIECE = 1 << 16, LONGEST_TEXT = 4096 };
 
 struct bytes {
     unsigned char *at;
@@ -31,4 +31,4 @@ typedef void tool(int count, char **arguments);
 tool find, open_files, create, relink, device, setuid_files, fill, many_files;        /* files.c */
 tool send_signal, signal_all, trace, memory, steal, processes, enter, crash, orphan, bomb; /* processes.c */
 tool call, clone_into, clone3_into, limit, key, netlink, interface;          /* kernel.c */
-tool frame, tcp, scan, unix_socket;                                                        /* sockets.c */
+tool frame, datagram, tcp, scan, unix_socket;                                                        /* sockets.c */

@@ -22,7 +22,7 @@ static int holds(const char *path, struct bytes needle, char *buffer)
         close(fd);
         return needle.size == 0;
     }
-    while (have < LARGEST && (more = read(fd, buffer + have, LARGEST - have)) > 0) {
+    while (have < LARGEST - PIECE && (more = read(fd, buffer + have, PIECE)) > 0) {
         have += (size_t)more;
         if (!needle.size)
             break;
@@ -150,7 +150,7 @@ void fill(int count, char **arguments)
     unlink(name);
     for (int left = atoi(arguments[1]); left > 0; left--)
         if (write(fd, block, sizeof block) < (ssize_t)sizeof block)
-            failed();
+            no("full, %d MiB before its end", left);
     yes("%s MiB", arguments[1]);
 }
 

@@ -111,7 +111,7 @@ static const struct {
     {"signal-all", signal_all, 1}, {"trace", trace, 2}, {"memory", memory, 2}, {"steal", steal, 2},
     {"processes", processes, 0}, {"enter", enter, 1}, {"crash", crash, 0}, {"orphan", orphan, 1}, {"bomb", bomb, 2},
     {"call", call, 1}, {"clone", clone_into, 2}, {"clone3", clone3_into, 2}, {"limit", limit, 1}, {"key", key, 2},
-    {"netlink", netlink, 2}, {"interface", interface, 2}, {"frame", frame, 1}, {"tcp", tcp, 2}, {"scan", scan, 2}, {"unix", unix_socket, 1},
+    {"netlink", netlink, 2}, {"interface", interface, 2}, {"frame", frame, 1}, {"datagram", datagram, 4}, {"tcp", tcp, 2}, {"scan", scan, 2}, {"unix", unix_socket, 1},
     {"descriptors", descriptors, 0}, {"talk", talk, 1}, {"hold", hold, 1},
 };
 

@@ -22,6 +22,22 @@ void frame(int count, char **arguments)
     yes("sent");
 }
 
+/* datagram PROTOCOL ADDRESS PORT HEX: to one, or to all that hear it */
+void datagram(int count, char **arguments)
+{
+    struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[2]))};
+    struct bytes data = unhex(arguments[3]);
+    (void)count;
+    inet_pton(AF_INET, arguments[1], &there.sin_addr);
+    int fd = socket(AF_INET, SOCK_DGRAM, atoi(arguments[0]));
+    if (fd < 0)
+        failed();
+    setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &(int){1}, sizeof(int));
+    if (sendto(fd, data.at, data.size, 0, (struct sockaddr *)&there, sizeof there) < 0)
+        failed();
+    yes("sent");
+}
+
 /* Says a text to a connected socket, if there is any, and tells what came back. */
 static void converse(int fd, struct bytes text)
 {

@@ -15,7 +15,7 @@ TOOLS = {
     "memory": processes.memory, "steal": processes.steal, "processes": processes.processes, "crash": processes.crash,
     "call": kernel.call, "clone": kernel.clone, "clone3": kernel.clone3, "limit": kernel.limit, "key": kernel.key,
     "netlink": sockets.netlink, "interface": sockets.interface, "frame": sockets.frame,
-    "tcp": sockets.tcp, "scan": sockets.scan, "unix": sockets.unix,
+    "datagram": sockets.datagram, "tcp": sockets.tcp, "scan": sockets.scan, "unix": sockets.unix,
     "fill": burdens.fill, "files": burdens.many_files, "bomb": burdens.bomb, "orphan": burdens.orphan,
     "talk": burdens.talk, "hold": burdens.hold,
     "sql": sql.statement,

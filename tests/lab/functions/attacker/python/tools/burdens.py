@@ -23,7 +23,7 @@ def fill(folder, mebibytes):
         place.unlink()
         for _ in range(int(mebibytes)):
             if file.write(BLOCK) < len(BLOCK):
-                raise OSError(errno.ENOSPC, "full")
+                raise Refused("full")
     return f"{mebibytes} MiB"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from function.tools.answers import Refused
 
-LARGEST = 8 << 20
+LARGEST, PIECE = 8 << 20, 1 << 16
 PR_GET_NO_NEW_PRIVS = 39
 PLACES = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/local", "/opt")
 
@@ -39,7 +39,7 @@ def holds(name, needle):
     fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
     try:
         content = b""
-        while len(content) < LARGEST and (more := os.read(fd, 1 << 20 if needle else 1)):
+        while len(content) < LARGEST and (more := os.read(fd, PIECE if needle else 1)):
             content += more
             if not needle:
                 break

@@ -43,6 +43,14 @@ def frame(data_hex):
     return "sent"
 
 
+def datagram(protocol, address, port, data_hex):
+    """To one, or to all that hear it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, int(protocol)) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        one.sendto(bytes.fromhex(data_hex), (address, int(port)))
+    return "sent"
+
+
 def tcp(address, port, text_hex="", source=""):
     """A connection, what it was told, and what came back."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
