@@ -45,6 +45,10 @@ def test_policy_holding_and_recovery_work_on_the_kernel_datapath() -> None:
     )
 
 
+def test_functions_are_kept_in_their_place() -> None:
+    in_lab_kernel("tests/lab/isolation/test_isolation.py", "tests/lab/isolation/test_traces.py")
+
+
 @pytest.mark.parametrize("file", APPLICATIONS)
 def test_an_application_works_on_the_kernel_datapath(file: str) -> None:
     in_lab_kernel(*(f"{file}::{name}" for name in APPLICATIONS[file]))
