@@ -55,6 +55,6 @@ ATTEMPTS = (
     burden(f"{FILES} files in /tmp", "files", "/tmp", FILES, SECONDS),
     burden(f"{FILES} files in its home", "files", ".", FILES, SECONDS),
     burden("millions of open files", "hold", OPEN_FILES),
-    Attempt(f"{LOG_MEBIBYTES} MiB of log", always("talk", LOG_MEBIBYTES), log_stays_long, alone=True, heavy=True),
     Attempt(f"{MEBIBYTES} MiB of disk behind its log", reserves, log_stays_long, empty_log, alone=True),
+    Attempt(f"{LOG_MEBIBYTES} MiB of log", always("talk", LOG_MEBIBYTES), log_stays_long, alone=True, heavy=True),
 )

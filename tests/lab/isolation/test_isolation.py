@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from testbed.model import addressing
 from testbed.network.lab import Lab
-from tests.lab.isolation.attempt import Attempt
+from tests.lab.isolation import network
+from tests.lab.isolation.attempt import Answer, Attempt
 from tests.lab.isolation.outcomes import GROUPS, heading, markdown, row
 from tests.lab.isolation.scene import ATTACKERS, BYSTANDER, FREE, Attacker, Scene, staged
+from tests.lab.traffic import reaches
 
 ATTEMPTS = [(group, attempt) for group, attempts in GROUPS.items() for attempt in attempts]
 
@@ -37,6 +40,23 @@ def test_a_tool_does_what_a_function_may(scene: Scene, attacker: Attacker) -> No
         assert turn.order(order).ok, order
     assert not turn.order(("open", "w", f"{name}-not-there")).ok
     assert turn.order(("nothing",)).said.startswith("there is no tool")
+
+
+def test_a_frame_that_arrives_is_seen(scene: Scene) -> None:
+    """Or it would say nothing that none is."""
+    network.watch(scene, "owner", addressing.eip(1, 1))
+    assert scene.bystander_answers()
+    assert network.something_arrived(scene, Answer(True, ""))
+
+
+def test_no_host_but_the_gateway_reaches_the_control_plane(scene: Scene) -> None:
+    """From every kind of host: functions, stores, prepared ones, probes, the client."""
+    hosts = sorted(scene.lab.client.hosts())
+    assert {"gateway", "client", "probe1", scene.instance("mariadb", BYSTANDER).id} <= set(hosts)
+    tried = [(host, addressing.CONTROL_PLANE_IP, port) for host in hosts for port in network.CONTROL.values()]
+    with ThreadPoolExecutor(24) as pool:
+        made = list(pool.map(lambda one: reaches(scene.lab, *one), tried))
+    assert {host for (host, *_), connected in zip(tried, made, strict=True) if connected} == {"gateway"}
 
 
 @pytest.mark.parametrize(("group", "attempt"), ATTEMPTS, ids=[f"{group}: {one.name}" for group, one in ATTEMPTS])
