@@ -26,6 +26,7 @@ OURS = "testbed"
 PERIOD_US = 100_000
 _CONTROLLERS = ("cpu", "cpuacct", "memory")
 _NO_LIMIT = "no-limit"
+"""One group for all labs, with no process in it: whoever is shown it learns no lab's name. No lab is called so."""
 _REMOVE_TIMEOUT_S = 2.0
 
 
@@ -228,7 +229,7 @@ class Cgroups:
         for one in (*self._used, *self._beside):
             folder = self._folder(one, path)
             if not folder.exists():
-                folder = self._folder(one, _NO_LIMIT)
+                folder = one.ours / _NO_LIMIT
                 folder.mkdir(exist_ok=True)
             found[folder] = "" if one.version == 2 else one.mount.name
         return found
@@ -242,7 +243,7 @@ class Cgroups:
         """Take all groups of this lab away, and with the last lab the folder of all; its processes must have ended."""
         for one in (*self._used, *self._beside):
             _remove(one.ours / self._lab_name)
-            _rmdir(one.ours)
+            _remove_last(one)
 
     def _having(self, path: str) -> list[Hierarchy]:
         """The hierarchies in which the group is wanted: not those that only limit CPU, where it was made without."""
@@ -266,10 +267,17 @@ def remove_dead(running: set[str], mounts: Path = Path("/proc/self/mounts")) -> 
     for one in (*hierarchies(text), *cpu_sets(text)):
         with contextlib.suppress(OSError):
             for folder in one.ours.iterdir():
-                if folder.is_dir() and folder.name not in running:
+                if folder.is_dir() and folder.name not in {*running, _NO_LIMIT}:
                     _remove(folder)
             if not running:
-                _rmdir(one.ours)
+                _remove_last(one)
+
+
+def _remove_last(one: Hierarchy) -> None:
+    """With the last lab's groups, what is for all of them."""
+    if {folder.name for folder in one.ours.glob("*") if folder.is_dir()} <= {_NO_LIMIT}:
+        _rmdir(one.ours / _NO_LIMIT)
+        _rmdir(one.ours)
 
 
 def _prepare(one: Hierarchy, lab_name: str) -> bool:

@@ -77,7 +77,8 @@ static void enter_root(const char *folder, const char *workdir)
 #endif
 
 /* System calls that the kernel offers to anybody, that no function needs, and that reach beyond a place or have often
- * been the way out of one. Of sockets there are the families that programs use; others know no network namespace. */
+ * been the way out of one. Of sockets there are the families that programs use; others know no network namespace.
+ * fallocate is not supported, and libraries write zeros instead: it could take the disk behind the end of a log. */
 static void refuse(void)
 {
     static const unsigned refused[] = {
@@ -87,7 +88,8 @@ static void refuse(void)
     };
     static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
     enum { CALLS = sizeof refused / sizeof *refused, FAMILIES = sizeof families / sizeof *families };
-    enum { DENY = CALLS + 6, SOCKET = DENY + 1, ALLOW = SOCKET + 1 + FAMILIES + 1, LENGTH = ALLOW + 1 };
+    enum { DENY = CALLS + 7, SOCKET = DENY + 1, ALLOW = SOCKET + FAMILIES + 2, NOT_HERE = ALLOW + 1 };
+    enum { LENGTH = NOT_HERE + 1 };
     struct sock_filter code[LENGTH];
     unsigned at = 0;
 #define TO(line) ((unsigned char)((line) - at - 1))
@@ -99,15 +101,17 @@ static void refuse(void)
     code[at] = LOAD(nr), at++;
     code[at] = JUMP(BPF_JGE, 0x40000000, TO(DENY), 0), at++; /* the x32 numbers of the same calls */
     code[at] = JUMP(BPF_JEQ, SYS_socket, TO(SOCKET), 0), at++;
+    code[at] = JUMP(BPF_JEQ, SYS_fallocate, TO(NOT_HERE), 0), at++;
     for (unsigned i = 0; i < CALLS; i++)
         code[at] = JUMP(BPF_JEQ, refused[i], TO(DENY), 0), at++;
     code[at] = RETURN(SECCOMP_RET_ALLOW), at++;
     code[at] = RETURN(SECCOMP_RET_ERRNO | EPERM), at++;
-    code[at] = LOAD(args[0]), at++; /* the lower half, which is what the kernel takes; big-endian machines are not built for */
+    code[at] = LOAD(args[0]), at++; /* its lower half, on the little-endian machines that this is for */
     for (unsigned i = 0; i < FAMILIES; i++)
         code[at] = JUMP(BPF_JEQ, families[i], TO(ALLOW), 0), at++;
     code[at] = RETURN(SECCOMP_RET_ERRNO | EAFNOSUPPORT), at++;
     code[at] = RETURN(SECCOMP_RET_ALLOW), at++;
+    code[at] = RETURN(SECCOMP_RET_ERRNO | EOPNOTSUPP), at++;
     struct sock_fprog program = {(unsigned short)at, code};
     /* Without the flag, kernels before 5.16 take speculation from the program as well, and it would be slower. */
     MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program));

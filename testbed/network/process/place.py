@@ -196,8 +196,9 @@ def _furnish(place: Place, grounds: Grounds, cgroups: Cgroups) -> None:
     inodes = max(1024, place.files_bytes // _PAGE_BYTES)
     mount("place", base, "tmpfs", _KEPT, f"mode=0755,size={place.files_bytes},nr_inodes={inodes}")
     for name, mode, owner in (
-        ("root", 0o755, 0), ("image", 0o755, 0), ("work", 0o755, 0), ("home", 0o755, place.user_id),
-        ("tmp", 0o1777, 0), ("shm", 0o1777, 0), ("run", 0o755, 0), ("run/etc", 0o755, 0), ("run/secrets", 0o755, 0),
+        ("root", 0o755, 0), ("image", 0o755, 0), ("nothing", 0o755, 0), ("work", 0o755, 0), ("tmp", 0o1777, 0),
+        ("home", 0o755, place.user_id), ("shm", 0o1777, 0), ("run", 0o755, 0), ("run/etc", 0o755, 0),
+        ("run/secrets", 0o755, 0),
     ):  # fmt: skip
         folder = base / name
         folder.mkdir()
@@ -246,13 +247,14 @@ def _files(place: Place) -> dict[str, bytes]:
 
 
 def _show_program(program: Path, access: Access, base: Path, home: Path) -> None:
-    if access is not Access.COPY:
-        show(program, home, _KEPT | (RDONLY if access is Access.READ else 0))
+    if access is Access.WRITE:
+        show(program, home, _KEPT)
         return
-    # By names that say nothing: a mount's options are read by whoever lives there.
+    # By names that say nothing: where a mount comes from is read by whoever lives there.
     bind(program, base / "image")
     os.chdir(base)  # this thread's own since unshare
-    mount("overlay", home, "overlay", _KEPT, "lowerdir=image,upperdir=home,workdir=work")
+    layers = "lowerdir=image:nothing" if access is Access.READ else "lowerdir=image,upperdir=home,workdir=work"
+    mount("overlay", home, "overlay", _KEPT | (RDONLY if access is Access.READ else 0), layers)
 
 
 def give(folder: Path, user_id: int) -> None:

@@ -22,7 +22,7 @@ from testbed.model.watch import Event
 from testbed.platform.apiserver import scheduler
 from testbed.platform.apiserver.database import Database
 from testbed.platform.apiserver.ledger import Ledger
-from testbed.platform.apiserver.secret_state import Conflict, NotFound, SecretKeeper
+from testbed.platform.apiserver.secret_state import SECRET, Conflict, NotFound, SecretKeeper
 from testbed.platform.apiserver.validation import FunctionRequest
 
 __all__ = ["ClusterKeeper", "Conflict", "NotFound", "Record"]
@@ -51,7 +51,7 @@ class ClusterKeeper:
         self, database: Path, nodes: Sequence[int], hosts: Sequence[Host], kept_events: int = KEPT_EVENTS
     ) -> None:
         """Open the database, or make it; `nodes` and `hosts` are the cluster's, whatever it was before."""
-        self._database = Database(database)
+        self._database = Database(database, secret=frozenset({SECRET}))
         self._ledger = Ledger(self._database, nodes, kept_events)
         self.secrets = SecretKeeper(self._ledger, self._renew, self._make_namespace)
         with self._ledger.transaction():

@@ -1,6 +1,7 @@
 """The apiserver's SQLite file: documents by kind and key, all of them in memory too, changed in transactions.
 
-It knows nothing of what the documents mean. The file may hold secrets: only its owner can read it.
+It knows nothing of what the documents mean, but that some are secret. Only its owner can read the file, and what was
+secret is in none of its pages and in no journal once it has been changed or removed.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS documents (kind TEXT, key TEXT, body TEXT 
 
 
 class Database:
-    """Synchronous; not for use from several threads. A body is anything that JSON can say."""
+    """Synchronous; not for use from several threads. A body is anything that JSON can say. `secret`: kinds."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, secret: frozenset[str] = frozenset()) -> None:
+        self._secret = secret
         file.touch(mode=0o600)
         file.chmod(0o600)  # SQLite gives its journal the same mode
         self._connection = sqlite3.connect(file, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute("PRAGMA secure_delete=ON")
         self._connection.execute(_SCHEMA)
         self._kinds: dict[str, dict[str, Any]] = {}
         for kind, key, body in self._connection.execute("SELECT kind, key, body FROM documents ORDER BY rowid"):
@@ -79,16 +82,20 @@ class Database:
                 self._kinds.setdefault(kind, {})[key] = body
 
     def _write(self) -> None:
+        forgotten = False
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             for (kind, key), before in self._before.items():
                 body = self.get(kind, key, _ABSENT)
+                forgotten |= kind in self._secret and before is not _ABSENT and body != before
                 if body is _ABSENT:
                     self._connection.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
                 elif body != before:
                     self._connection.execute(
                         "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, json.dumps(body))
                     )
+        if forgotten:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _ABSENT = object()

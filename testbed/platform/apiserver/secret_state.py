@@ -20,7 +20,8 @@ from testbed.model.errors import PlatformError
 from testbed.platform.apiserver.ledger import Ledger
 from testbed.platform.apiserver.validation import SecretRequest
 
-_SECRET = "secret"
+SECRET = "secret"
+"""The kind of the documents that hold values."""
 
 
 class NotFound(PlatformError):
@@ -67,14 +68,14 @@ class SecretKeeper:
         """Forget a secret. Instances that run keep it; one that starts later and names it cannot start."""
         with self._ledger.transaction():
             self._value(namespace, name)
-            self._ledger.database.drop(_SECRET, f"{namespace}/{name}")
+            self._ledger.database.drop(SECRET, f"{namespace}/{name}")
             if name == GATEWAY_TOKEN:
                 self._set_token_revision(namespace, 0)
 
     def forget(self, namespace: str) -> None:
         """Forget all secrets of a namespace that is being removed; within its transaction."""
         for name in self.names(namespace):
-            self._ledger.database.drop(_SECRET, f"{namespace}/{name}")
+            self._ledger.database.drop(SECRET, f"{namespace}/{name}")
         self._set_token_revision(namespace, 0)
 
     def of_function(self, function: Function) -> dict[str, str]:
@@ -99,7 +100,7 @@ class SecretKeeper:
 
     def _values(self, namespace: str) -> dict[str, str]:
         prefix = f"{namespace}/"
-        secrets = self._ledger.database.all(_SECRET)
+        secrets = self._ledger.database.all(SECRET)
         return {key.removeprefix(prefix): value for key, value in secrets.items() if key.startswith(prefix)}
 
     def _value(self, namespace: str, name: str) -> str:
@@ -109,7 +110,7 @@ class SecretKeeper:
         return values[name]
 
     def _keep(self, secret: SecretRequest) -> None:
-        self._ledger.database.put(_SECRET, f"{secret.namespace}/{secret.name}", secret.value)
+        self._ledger.database.put(SECRET, f"{secret.namespace}/{secret.name}", secret.value)
         if secret.name == GATEWAY_TOKEN:
             serial = self._ledger.counter(f"token {secret.namespace}", 0) + 1
             self._ledger.count(f"token {secret.namespace}", serial)

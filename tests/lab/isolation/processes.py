@@ -119,7 +119,7 @@ def remove_cores(scene: Scene) -> None:
         file.unlink()
 
 
-def mentions(what: str, place: str) -> Iterable[Attempt]:
+def mentions(what: str, place: str) -> tuple[Attempt, Attempt]:
     """Where it may look itself, paths of the lab's (also as they are below a mount of their own) and the checkout's."""
     return (
         Attempt(f"{what} tells where the lab is", lambda scene: [
@@ -168,7 +168,8 @@ ATTEMPTS = (
     Attempt("was given descriptors that are not its own", always("descriptors"), foreign_descriptors),
     Attempt("core dump outside", crashes, core_lies_outside, remove_cores, alone=True),
     *mentions("a command line", "/proc/[0-9]*/cmdline"),
-    *mentions("the list of mounts", "/proc/self/mountinfo"),
+    # Where the checkout is stands there: it is what a place's environment is a view of, and nothing else of it is seen.
+    mentions("the list of mounts", "/proc/self/mountinfo")[0],
     *mentions("its environment", "/proc/self/environ"),
     *mentions("the list of its groups", "/proc/self/cgroup"),
     simple("its environment has the lab's settings", "find", "/proc/self/environ", hidden("TESTBED_")),

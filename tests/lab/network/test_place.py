@@ -230,6 +230,18 @@ answer = [pid, os.strerror(ctypes.get_errno())]
     assert ask(tmp_path, code) == [-1, "Operation not permitted"]
 
 
+def test_no_room_is_reserved_on_a_disk(tmp_path: Path) -> None:
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+with open("/tmp/file", "wb") as file:
+    answer = [libc.fallocate(file.fileno(), 1, 0, 1 << 20), os.strerror(ctypes.get_errno())]
+    os.posix_fallocate(file.fileno(), 0, 1 << 20)
+answer.append(os.stat("/tmp/file").st_size)
+"""
+    assert ask(tmp_path, code) == [-1, "Operation not supported", 1 << 20]
+
+
 def test_only_the_usual_families_of_sockets(tmp_path: Path) -> None:
     code = """
 import socket

@@ -154,6 +154,23 @@ def test_namespaces_kept_without_an_id_get_one(cluster: ClusterKeeper, tmp_path:
     again.close()
 
 
+def test_no_secret_is_left_in_its_files(tmp_path: Path) -> None:
+    def found(word: str) -> list[str]:
+        return [file.name for file in tmp_path.iterdir() if word.encode() in file.read_bytes()]
+
+    database = Database(tmp_path / "db", secret=frozenset({"secret"}))
+    with database.transaction():
+        database.put("secret", "a", "first-word")
+    assert found("first-word")
+    with database.transaction():
+        database.put("secret", "a", "second-word")
+    assert (found("first-word"), bool(found("second-word"))) == ([], True)
+    with database.transaction():
+        database.drop("secret", "a")
+    assert found("second-word") == []
+    database.close()
+
+
 def test_a_removed_function_stays_until_its_instances_are_gone(cluster: ClusterKeeper) -> None:
     cluster.create_function(request(), "b1")
     ready(cluster)
