@@ -17,11 +17,13 @@ from testbed.model.errors import UsageError
 VIP_NETWORK = IPv4Network("10.96.0.0/16")
 EIP_NETWORK = IPv4Network("10.192.0.0/10")
 """Holds the eIP subnets of all nodes, so that one ARP row answers for them."""
-HOST_PREFIX_LENGTH = 8
-"""Hosts see every address as on-link; the switches answer ARP for what is elsewhere."""
+DATA_NETWORKS = (VIP_NETWORK, EIP_NETWORK)
+"""What a host can send to. Every other address is unreachable, which its own kernel says at once."""
+NEXT_HOP = str(EIP_NETWORK[1])
+"""Hosts send everything through this address, which is no host's: the switch is behind it."""
 
 VIRTUAL_MAC = "aa:bb:cc:dd:ee:ff"
-"""The source of everything that a switch hands to a host (after Antrea's virtual MAC)."""
+"""The next hop's, and the source of everything that a switch hands to a host (after Antrea's virtual MAC)."""
 
 FUNCTION_PORT = 8080
 GATEWAY_METRICS_PORT = 8082

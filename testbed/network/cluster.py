@@ -153,7 +153,7 @@ class Cluster:
 
         Only Mininet's own lists are changed under the lock: hosts that are added at once become ready at once.
         """
-        switch = self.node(node)
+        switch, port = self.node(node), addressing.port_name(eip)
         with self._lock:
             if name in self._sandboxes or name in self._coming or name in self.net.nameToNode:
                 raise LabError(f"the lab has a host {name!r} already; delete it first")
@@ -161,12 +161,12 @@ class Cluster:
         try:
             sandbox = self.pool.take(node)
             try:
-                sandbox.name_and_address(name, eip)
-                switch.add_ports(sandbox.spare)
+                sandbox.become(name, eip)
+                switch.add_ports(port)
             except (LabError, OSError) as error:
                 sandbox.terminate()
                 with suppress(LabError):
-                    switch.delete_port(sandbox.spare)
+                    switch.delete_port(port)
                 raise LabError(f"host {name!r} could not be made on node{node}: {error}") from error
             with self._lock:
                 self._register(sandbox, switch, eip)
@@ -187,10 +187,10 @@ class Cluster:
         self.net.nameToNode[sandbox.name] = sandbox
         self._sandboxes[sandbox.name] = (sandbox, switch.number, eip)
         link = self.net.addLink(
-            sandbox, switch, cls=SandboxLink, intfName1="eth0", intfName2=sandbox.spare,
+            sandbox, switch, cls=SandboxLink, intfName1="eth0", intfName2=addressing.port_name(eip),
             cls1=PlainIntf, cls2=PlainIntf, fast=True,
         )  # fmt: skip
-        link.intf1.ip, link.intf1.prefixLen = eip, str(addressing.HOST_PREFIX_LENGTH)
+        link.intf1.ip, link.intf1.prefixLen = eip, "32"
         link.intf1.mac = addressing.mac(eip)
 
     def delete_host(self, name: str) -> None:

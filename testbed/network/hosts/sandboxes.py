@@ -1,7 +1,7 @@
 """Sandboxes: Mininet hosts that stand within milliseconds, and a few of them prepared in advance.
 
-A sandbox is a network namespace held by a process that sleeps. Its eth0 and the veth's other end in the node exist
-before anybody knows its name and address; Mininet's shell for a host is started when somebody first uses it.
+A sandbox is a network namespace held by a process that sleeps. It is given its link when its name and address are
+known; Mininet's shell for a host is started when somebody first uses it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from mininet.node import Host
 
 from testbed.model import addressing
 from testbed.model.errors import LabError
-from testbed.network.hosts.netlink import delete_link, make_veth
+from testbed.network.hosts.netlink import add_address, add_neighbour, add_route, delete_link, make_veth
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import (
     bring_up,
     call_within,
-    configure_interface,
     in_new_netns,
     open_netns,
-    rename_interface,
     set_sysctl,
     transmit_checksums_off,
 )
@@ -62,11 +60,10 @@ USERSPACE_SYSCTLS: dict[str, str | int] = {
 class Sandbox(Host):
     """A Mininet host: the network namespace that an instance, the gateway, the client or a probe runs in.
 
-    `spare` is the name of its link's other end until `name_and_address` gives it its own.
+    `spare` is its name until `become` gives it another.
     """
 
     def __init__(self, spare: str, node_netns: int, datapath: str, cgroups: Cgroups) -> None:
-        self.spare = spare
         self.netns = -1
         self._node_netns = node_netns
         self._datapath = datapath
@@ -99,21 +96,27 @@ class Sandbox(Host):
         for name, value in sysctls.items():
             set_sysctl(name, value)
         bring_up("lo")
-        make_veth("eth0", self.spare, self._node_netns)
+
+    def become(self, name: str, eip: str) -> None:
+        """Make it the host of this name and eIP: all that is left to do before its port joins the bridge.
+
+        The node's switch looks at all its interfaces whenever one is made or changed, which takes longer the more there
+        are. So the link is made in one step, and not in advance.
+        """
+        call_within(self.netns, lambda: self._connect(eip))
+        self.name = name
+
+    def _connect(self, eip: str) -> None:
+        make_veth("eth0", addressing.mac(eip), addressing.port_name(eip), self._node_netns)
         if self._datapath == USERSPACE:
             transmit_checksums_off("eth0")
-
-    def name_and_address(self, name: str, eip: str) -> None:
-        """Make it the host of this name and eIP: all that is left to do before its port joins the bridge."""
-        port, mac = addressing.port_name(eip), addressing.mac(eip)
-
-        def in_node() -> None:
-            rename_interface(self.spare, port)
-            bring_up(port)
-
-        call_within(self.netns, lambda: configure_interface("eth0", eip, addressing.HOST_PREFIX_LENGTH, mac))
-        call_within(self._node_netns, in_node)
-        self.name, self.spare = name, port
+        bring_up("eth0")
+        add_address("eth0", eip)
+        for network in addressing.DATA_NETWORKS:
+            add_route(network, addressing.NEXT_HOP, "eth0")
+        # Linux has one table of neighbours for all namespaces: with one entry for each address that each host calls,
+        # its 1024 would be gone at a few dozen functions.
+        add_neighbour(addressing.NEXT_HOP, addressing.VIRTUAL_MAC, "eth0")
 
     # Mininet's shell
 

@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
 
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFNAME = 0x8913, 0x8914, 0x8923
-_SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFHWADDR = 0x8916, 0x891C, 0x8924
+_SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
+_SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
-_IFF_UP, _ARPHRD_ETHER = 1, 1
+_IFF_UP = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -102,22 +102,13 @@ def bring_up(*names: str) -> None:
             fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | _IFF_UP))
 
 
-def configure_interface(name: str, address: str, prefix_length: int, mac: str | None = None) -> None:
-    """Give an interface of the current namespace its IPv4 address and MAC and set it up."""
+def configure_interface(name: str, address: str, prefix_length: int) -> None:
+    """Give an interface of the current namespace its IPv4 address and the network around it, and set it up."""
     mask = (0xFFFFFFFF << (32 - prefix_length)) & 0xFFFFFFFF
     with _control_socket() as control:
-        if mac is not None:
-            octets = bytes.fromhex(mac.replace(":", ""))
-            fcntl.ioctl(control, _SIOCSIFHWADDR, struct.pack("16sH6s16x", name.encode(), _ARPHRD_ETHER, octets))
         fcntl.ioctl(control, _SIOCSIFADDR, _with_address(name, socket.inet_aton(address)))
         fcntl.ioctl(control, _SIOCSIFNETMASK, _with_address(name, struct.pack(">I", mask)))
     bring_up(name)
-
-
-def rename_interface(name: str, new_name: str) -> None:
-    """Rename an interface of the current namespace, which must be down."""
-    with _control_socket() as control:
-        fcntl.ioctl(control, _SIOCSIFNAME, struct.pack("16s16s8x", name.encode(), new_name.encode()))
 
 
 def transmit_checksums_off(name: str) -> None:

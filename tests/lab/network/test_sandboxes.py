@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,9 +23,13 @@ from testbed.observe import coldstarts
 from testbed.platform.client.platform import Platform
 from tests import waiting
 from tests.lab.custom import deploy
+from tests.lab.traffic import in_host, reaches
 
 FIRST_INDEX = 5000
 MANY = 30
+ELSEWHERE = ("172.31.0.1", "10.1.2.3", "192.0.2.1")
+"""The management network, and addresses that a lab's data network does not hold."""
+PERMANENT = "0x6"
 SLOW = """
 import time
 
@@ -59,7 +65,7 @@ def test_a_sandbox_that_was_taken_is_replaced(lab: Lab) -> None:
     assert prepared(lab) == {**full, "3": PREPARED_PER_NODE - 1}
     command = lab.command("taken", ["ip", "-br", "address", "show", "eth0"])
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"{eip}/{addressing.HOST_PREFIX_LENGTH}" in shown.stdout
+    assert f"{eip}/32" in shown.stdout
     assert addressing.port_name(eip) in ports(lab, 3)
     lab.client.allow_refill(True)
     until(lambda: prepared(lab) == full, "it is replaced")
@@ -92,6 +98,44 @@ def test_of_two_that_want_one_name_one_gets_it(lab: Lab) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(attempt, range(4))) == [False, False, False, True]
     lab.client.delete_host("wanted")
+
+
+def tried(addresses: list[str]) -> dict[str, int]:
+    """What the kernel says at once of a connection from the calling thread to each address."""
+    answers = {}
+    for address in addresses:
+        with socket.socket() as one:
+            one.setblocking(False)
+            answers[address] = one.connect_ex((address, addressing.FUNCTION_PORT))
+    return answers
+
+
+def neighbours(lab: Lab, host: str) -> list[list[str]]:
+    """The host's neighbour entries: address, flags, MAC, interface."""
+    table = in_host(lab, host, lambda: Path("/proc/thread-self/net/arp").read_text())
+    return [[words[0], words[2], words[3], words[5]] for words in map(str.split, table.splitlines()[1:])]
+
+
+def test_a_host_has_one_neighbour_and_it_is_permanent(lab: Lab) -> None:
+    addresses = [addressing.vip(number) for number in range(256, 320)] + [addressing.eip(node, 9) for node in (1, 2, 3)]
+    assert set(in_host(lab, "client", lambda: tried(addresses)).values()) == {errno.EINPROGRESS}
+    assert neighbours(lab, "client") == [[addressing.NEXT_HOP, PERMANENT, addressing.VIRTUAL_MAC, "eth0"]]
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_an_address_outside_the_data_network_is_unreachable_at_once(lab: Lab, address: str) -> None:
+    assert in_host(lab, "client", lambda: tried([address])) == {address: errno.ENETUNREACH}
+
+
+def test_a_host_that_asks_for_its_next_hop_all_the_same_is_answered(lab: Lab) -> None:
+    entry = (addressing.NEXT_HOP, "lladdr", addressing.VIRTUAL_MAC, "dev", "eth0", "nud", "permanent")
+    gateway = addressing.vip(addressing.GATEWAY_ID)
+    subprocess.run(lab.command("client", ["ip", "neigh", "del", addressing.NEXT_HOP, "dev", "eth0"]), check=True)
+    try:
+        assert reaches(lab, "client", gateway)
+        assert [entry[2] for entry in neighbours(lab, "client")] == [addressing.VIRTUAL_MAC]
+    finally:
+        subprocess.run(lab.command("client", ["ip", "neigh", "replace", *entry]), check=True)
 
 
 def test_mininet_finds_the_hosts_and_their_shells(lab: Lab) -> None:
