@@ -18,7 +18,7 @@ Open `lab` for the side of whoever starts a lab, `daemon` for the inside, `clust
     janitor        clears a lab's folder away, whatever ended its runner
     hosts/         sandboxes, and what is sent from inside them
     switching/     a node's Open vSwitch, and the trunks between nodes
-    process/       supervisor, cgroups, namespaces, mounts
+    process/       supervisor, cgroups, namespaces, mounts, names
 
 Modules here may import the three rooms; hosts imports switching and process, switching imports process.
 """

@@ -22,7 +22,7 @@ from testbed.model.errors import LabError, TestbedError
 from testbed.model.stack.callees import GATEWAY_NAMES
 from testbed.network import protocol
 from testbed.network.config import LabConfig
-from testbed.network.process import mounts
+from testbed.network.process import names
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.namespaces import listens
 from testbed.network.process.place import Grounds
@@ -188,11 +188,10 @@ def serve(config: LabConfig) -> None:
 
 
 def prepare_mounts(config: LabConfig) -> None:
-    """Give the lab an /etc/hosts of its own, where the gateway's name is known, and the grounds of its places."""
-    hosts = config.state_folder / "hosts"
-    names = " ".join(GATEWAY_NAMES)
-    hosts.write_text(f"127.0.0.1 localhost\n{addressing.vip(addressing.GATEWAY_ID)} {names}\n")
-    mounts.bind(hosts, Path("/etc/hosts"))
+    """Give the lab names of its own, among them that of the gateway, and the grounds of its places."""
+    gateway = f"{addressing.vip(addressing.GATEWAY_ID)} {' '.join(GATEWAY_NAMES)}"
+    machine = f"127.0.1.1 {os.uname().nodename}"  # as Debian does
+    names.provide(config.state_folder / "names", f"127.0.0.1 localhost\n{machine}\n{gateway}\n")
     Grounds.of_lab(config.state_folder).prepare(Cgroups.of_lab(config.name).shown_names)
 
 

@@ -10,4 +10,6 @@ Open `supervisor` for how a component is kept running, `place` for what a functi
     skeleton    the read-only root that all places share
     namespaces  enters network namespaces, sets interfaces up in them
     mounts      mounts by system calls
+    mounts      mounts that only the lab, or one process, sees
+    names       which names a lab resolves, and how it refuses the others
 """
