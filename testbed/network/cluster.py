@@ -231,6 +231,10 @@ class Cluster:
                 name: {"node": node, "eip": eip, "pid": host.pid} for name, (host, node, eip) in self._sandboxes.items()
             }
 
+    def has_host(self, name: str) -> bool:
+        with self._lock:
+            return name in self._sandboxes
+
     def netns(self, name: str) -> int:
         """The network namespace of a host, of "node<n>", or of the lab itself ("root"), as an open descriptor."""
         if name == "root":

@@ -112,7 +112,7 @@ class Daemon:
                 cluster.set_link(arguments["a"], arguments["b"], arguments["settings"])
             case "restart" | "keep_away":
                 getattr(self.supervisor, operation)(**arguments)
-            case "delete_host" | "hosts" | "pid" | "links":
+            case "delete_host" | "has_host" | "hosts" | "pid" | "links":
                 return getattr(cluster, operation)(**arguments), ()
             case _:
                 raise LabError(

@@ -41,6 +41,10 @@ class LabClient:
         """Every host: {"node", "eip", "pid"}; the pid is the one inside the lab."""
         return self._ask("hosts")
 
+    def has_host(self, name: str) -> bool:
+        """Whether there is a host of this name; cheap, however many there are."""
+        return self._ask("has_host", name=name)
+
     def netns(self, name: str) -> int:
         """An open descriptor of the network namespace of a host, "node<n>" or "root"; the caller closes it."""
         return self._call("netns", name=name)[1][0]

@@ -118,7 +118,7 @@ class InstanceKeeper(threading.Thread):
         pid_file = self._services.pid_file(self.name)
         tried_before = pid_file.exists()
         pid_file.touch()
-        if not (tried_before and self.name in self._services.lab.hosts()):
+        if not (tried_before and self._services.lab.has_host(self.name)):
             self._services.lab.add_host(self.name, self._instance.node, self._instance.eip)
         self._netns = self._services.lab.netns(self.name)
         self._timings.setdefault("sandbox_ns", time.monotonic_ns())
@@ -240,7 +240,7 @@ class InstanceKeeper(threading.Thread):
         if self._netns is not None:
             os.close(self._netns)
             self._netns = None
-        if self.name in self._services.lab.hosts():
+        if self._services.lab.has_host(self.name):
             self._services.lab.delete_host(self.name)
 
     def _insist(self, action: Callable[[], None]) -> None:

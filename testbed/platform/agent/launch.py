@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from testbed.model import addressing, datastores, rewrite
 from testbed.model.addressing import FUNCTION_PORT
@@ -31,7 +31,7 @@ class Sandboxes(Protocol):
 
     def add_host(self, name: str, node: int, eip: str) -> None: ...
     def delete_host(self, name: str) -> None: ...
-    def hosts(self) -> dict[str, dict[str, Any]]: ...
+    def has_host(self, name: str) -> bool: ...
     def netns(self, name: str) -> int: ...
 
 

@@ -128,7 +128,7 @@ class Agent:
                 process.stop(0.0)
                 process.close()
             try:
-                if instance_id in self._services.lab.hosts():
+                if self._services.lab.has_host(instance_id):
                     self._services.lab.delete_host(instance_id)
                 stores.remove_data(self._services.state_folder, instance_id)
             except LabError as error:

@@ -70,8 +70,8 @@ class World:
         self.diary.append(f"delete host {name}")
         del self.sandboxes[name]
 
-    def hosts(self) -> dict[str, dict[str, Any]]:
-        return dict(self.sandboxes)
+    def has_host(self, name: str) -> bool:
+        return name in self.sandboxes
 
     def netns(self, name: str) -> int:
         return os.open("/proc/self/ns/net", os.O_RDONLY)
