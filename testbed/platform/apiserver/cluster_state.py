@@ -315,12 +315,13 @@ class ClusterKeeper:
         """Instances that run with the vIP of an earlier deployment of this function are replaced."""
         if self.state.route(request.namespace) is not Route.DIRECT:
             return
-        for caller in self._functions_of(request.namespace):
-            running = any(
-                one.function_name == caller.full_name and one.phase in (Phase.READY, Phase.NOT_READY)
-                for one in self.state.instances.values()
-            )
-            if request.name in caller.calls and running:
+        callers = [caller for caller in self._functions_of(request.namespace) if request.name in caller.calls]
+        if not callers:
+            return
+        phases = (Phase.READY, Phase.NOT_READY)
+        running = {one.function_name for one in self.state.instances.values() if one.phase in phases}
+        for caller in callers:
+            if caller.full_name in running:
                 self._renew(caller)
 
     def _renew(self, function: Function) -> None:

@@ -259,6 +259,13 @@ def test_callers_are_renewed_when_a_callee_comes_back_with_another_vip(
     assert cluster.state.functions["one.t"].revision == revision
 
 
+def test_a_caller_that_waits_for_its_callee_is_not_renewed_when_it_comes(cluster: ClusterKeeper) -> None:
+    cluster.put_namespace("t", Route.DIRECT, create=True)
+    cluster.create_function(request("one", calls=("two",)), "b1")
+    cluster.create_function(request("two"), "b1")
+    assert cluster.state.functions["one.t"].revision == 1
+
+
 def test_a_route_changes_only_while_there_are_no_functions(cluster: ClusterKeeper) -> None:
     cluster.put_namespace("t", Route.GATEWAY, create=True)
     cluster.put_namespace("t", Route.DIRECT, create=False)
