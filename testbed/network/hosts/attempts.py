@@ -1,8 +1,8 @@
 """Who gets through to whom, tried with many packets at once from inside hosts: SYNs, and requests over TCP.
 
 One thread a host opens its sockets, which stay in its namespace; one loop waits for all of them, and no command is
-spawned. SYNs are sent as frames: a connection that nobody answers would need an entry of the neighbour table, which
-holds 1024 for the whole machine. The host's own kernel resets what is answered, so that no server sees a connection.
+spawned. SYNs are sent as frames, of which no server sees a connection: the host's own kernel resets what is answered.
+Requests are the host's own connections.
 """
 
 from __future__ import annotations
@@ -73,17 +73,23 @@ def try_syns(run_in: RunIn, attempts: Sequence[Attempt], wait_s: float) -> dict[
     return outcomes
 
 
-def try_requests(run_in: RunIn, attempts: Sequence[Attempt], wait_s: float) -> dict[Attempt, Outcome]:
-    """The first line of what answered each request; what is not answered in `wait_s` is SILENT."""
+def try_requests(
+    run_in: RunIn, attempts: Sequence[Attempt], wait_s: float, at_once: int | None = None
+) -> dict[Attempt, Outcome]:
+    """The first line of what answered each request; what is not answered in `wait_s` is SILENT.
+
+    `at_once`: how many of them (None: AT_ONCE); each needs a descriptor.
+    """
     outcomes: dict[Attempt, Outcome] = {}
-    for batch in _batches(attempts):
+    for batch in _batches(attempts, at_once):
         outcomes |= _Requests(batch).run(run_in, wait_s)
     return outcomes
 
 
-def _batches(attempts: Sequence[Attempt]) -> Iterator[Sequence[Attempt]]:
-    for first in range(0, len(attempts), AT_ONCE):
-        yield attempts[first : first + AT_ONCE]
+def _batches(attempts: Sequence[Attempt], at_once: int | None = None) -> Iterator[Sequence[Attempt]]:
+    size = at_once or AT_ONCE
+    for first in range(0, len(attempts), size):
+        yield attempts[first : first + size]
 
 
 def _by_host(attempts: Sequence[Attempt]) -> Mapping[str, list[Attempt]]:
