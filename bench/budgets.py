@@ -69,6 +69,11 @@ BUDGETS = (
     Budget("sandboxes", "sandbox-burst", "50 sandboxes at once, time for each", None, "ms"),
     Budget("start", "lab-ready", "lab ready: three nodes and 20 hosts", 2, "s"),
     Budget("start", "lab-ready-retail", "lab ready with hello_retail on both routes", 15, "s"),
+    Budget("crowd", "crowd-growth", "deploying 500 functions: time for each over that of 50", 1.5, "times"),
+    Budget("crowd", "crowd-failed", "500 functions, all at once: calls of the call graph that fail", 0, ""),
+    Budget("crowd", "crowd-passed", "the same: other calls that pass", 0, ""),
+    Budget("crowd", "crowd-memory", "the same: the machine's memory for each, server of few lines", None, "MB"),
+    Budget("crowd", "crowd-python", "the same, python3-http", None, "MB"),
     Budget("lab-kernel", "lab-kernel-ready", "lab ready in the lab kernel: three nodes and 20 hosts", 90, "s"),
     Budget("experiment", "experiment-default", "`experiment` with no argument, set up already", 3, "min"),
 )  # fmt: skip

@@ -58,6 +58,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("generator", "bench.subjects.generator", "the flow generator as the cluster grows", (110, 17)),
         Subject("start", "bench.subjects.start", "until a lab is ready", (30, 6)),
         Subject("sandboxes", "bench.subjects.sandboxes", "one more sandbox in a running lab", (45, 6)),
+        Subject("crowd", "bench.subjects.crowd", "one lab with 500 functions", (150, 20)),
         Subject("changes", "bench.subjects.changes", "from an event to every switch's barrier", (35, 8)),
         Subject("pipeline", "bench.subjects.pipeline", "the pipeline against plain forwarding", (25, 8)),
         Subject("activation", "bench.subjects.activation", "from no instance to the first answer", (120, 12)),

@@ -11,6 +11,7 @@ In a lab:
     start       until a lab is ready
     lab_kernel  the same in the lab kernel
     sandboxes   one more sandbox, the first and the 200th
+    crowd       500 functions: what each costs, and whether exactly the calls of their graph pass
     activation  from no instance to the first answer
     isolation   what a place adds to a cold start, in four languages
     changes     from an event to the last switch's barrier
