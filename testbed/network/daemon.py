@@ -7,6 +7,7 @@ the first process only reaps and ends with the lab; its child is the daemon.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socketserver
 import sys
@@ -29,6 +30,10 @@ from testbed.network.process.place import Grounds
 
 PROBE = "probe{node}"
 CONTROLLER_START_S = 30.0
+OPEN_FILES = 16_384
+"""For each process of the lab: an instance holds three descriptors of its node's agent, one of its switch and one of
+the daemon, and a shell usually allows 1024. (Mininet would allow a million, and a program that closes all possible
+descriptors when it forks would take seconds.)"""
 
 
 def static_hosts(nodes: tuple[int, ...]) -> list[Host]:
@@ -195,6 +200,14 @@ def prepare_mounts(config: LabConfig) -> None:
     Grounds.of_lab(config.state_folder).prepare(Cgroups.of_lab(config.name).shown_names)
 
 
+def allow_open_files(count: int) -> None:
+    """Let this process, and those that it starts, have so many open files, as far as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def be_init(child: int) -> int:
     """Reap every process of the lab's PID namespace until the daemon ends; returns its exit code."""
     while True:
@@ -205,6 +218,7 @@ def be_init(child: int) -> int:
 
 def main() -> None:
     config = LabConfig.load(Path(sys.argv[1]))
+    allow_open_files(OPEN_FILES)
     child = os.fork()
     if child:
         if config.listen_fd is not None:
