@@ -1,4 +1,4 @@
-"""veth pairs, addresses, routes and neighbours by rtnetlink messages: a spawned `ip` costs 3 to 50 ms.
+"""veth pairs, addresses, routes, neighbours and a look at TCP by netlink messages: a spawned `ip` costs 3 to 50 ms.
 
 Names, flags and MAC addresses are set in `testbed.network.process.namespaces`, by ioctl. Every call acts in the
 calling thread's network namespace, and raises OSError where the kernel refuses.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
-_NLMSG_ERROR, _RTM_NEWLINK, _RTM_DELLINK = 2, 16, 17
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_NLMSG_ERROR, _NLMSG_DONE, _DUMP = 2, 3, 0x300
+_RTM_NEWLINK, _RTM_DELLINK = 16, 17
 _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_NEWNEIGH = 20, 24, 28
 _REQUEST, _ACK, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x400, 0x200
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 18, 28
@@ -69,6 +72,34 @@ def add_neighbour(address: str, mac: str, name: str) -> None:
     body += _attribute(_NDA_DST, IPv4Address(address).packed)
     body += _attribute(_NDA_LLADDR, _octets(mac))
     _ask(_RTM_NEWNEIGH, _CREATE, body, name)
+
+
+def tcp_connections(port: int, states: Iterable[int]) -> int:
+    """How many TCP connections with this local port are in one of these states (numbered as in /proc/net/tcp).
+
+    The kernel looks through the machine's whole table of connections, in a millisecond or so; for /proc/net/tcp and
+    tcp6 it takes twenty.
+    """
+    mask = sum(1 << state for state in states)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
+        return sum(_count(netlink, family, port, mask) for family in (socket.AF_INET, socket.AF_INET6))
+
+
+def _count(netlink: socket.socket, family: int, port: int, states: int) -> int:
+    body = struct.pack("BBBxI", family, socket.IPPROTO_TCP, 0, states) + struct.pack("!HH44x", port, 0)
+    netlink.send(struct.pack("IHHII", 16 + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + body)
+    found = 0
+    while True:
+        data = netlink.recv(65536)
+        while data:
+            length, kind = struct.unpack_from("IH", data)
+            if kind == _NLMSG_DONE:
+                return found
+            if kind == _NLMSG_ERROR:
+                number = struct.unpack_from("i", data, 16)[0]
+                raise OSError(-number, f"TCP connections: {os.strerror(-number)}")
+            found += 1
+            data = data[length + -length % 4 :]
 
 
 def _ask(kind: int, flags: int, body: bytes, name: str) -> None:

@@ -38,6 +38,7 @@ CONNECTIONS_TIMEOUT_S = 10.0
 STALE_FLOWS_S = 1.0
 """Up to about so long after its switch has confirmed the rows, OVS may still send new connections by a datapath
 flow that it has not revalidated; and a packet may be on its way over a trunk."""
+DRAIN_POLL_S = 0.02
 TERMINATE_GRACE_S = 2.0
 
 
@@ -234,7 +235,7 @@ class InstanceKeeper(threading.Thread):
             if waited_s > CONNECTIONS_TIMEOUT_S:
                 log.info("%s still has connections after %.0f s; it is stopped", self.name, CONNECTIONS_TIMEOUT_S)
                 return
-            time.sleep(0.02)
+            time.sleep(max(DRAIN_POLL_S, STALE_FLOWS_S - waited_s))
 
     def _remove_sandbox(self) -> None:
         if self._netns is not None:

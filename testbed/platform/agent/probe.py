@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testbed.model.addressing import FUNCTION_PORT
+from testbed.network.hosts.netlink import tcp_connections
 from testbed.network.process.namespaces import within
 
 _REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-_UNFINISHED = {"01", "03", "04", "08", "09"}
-"""In /proc/net/tcp: ESTABLISHED, SYN_RECV, and those with an answer on its way (FIN_WAIT1, CLOSE_WAIT, LAST_ACK)."""
+_UNFINISHED = {1, 3, 4, 8, 9, 12}
+"""ESTABLISHED, SYN_RECV, those with an answer on its way (FIN_WAIT1, CLOSE_WAIT, LAST_ACK), NEW_SYN_RECV."""
 
 
 def is_ready(netns: int, timeout_s: float) -> bool:
@@ -51,9 +52,17 @@ def greets(netns: int, port: int, greeting: Callable[[bytes], bool], timeout_s: 
 def unfinished_connections(netns: int, port: int = FUNCTION_PORT) -> int:
     """How many TCP connections to `port` there are in the namespace whose request or answer may still be on its way."""
     with within(netns):
-        tables = [Path(f"/proc/thread-self/net/{name}").read_text() for name in ("tcp", "tcp6") if _exists(name)]
+        try:
+            return tcp_connections(port, _UNFINISHED)
+        except OSError:  # a kernel without inet_diag
+            return in_tables(port)
+
+
+def in_tables(port: int) -> int:
+    """The same of the calling thread's namespace, as /proc/net/tcp and tcp6 show it."""
+    tables = [Path(f"/proc/thread-self/net/{name}").read_text() for name in ("tcp", "tcp6") if _exists(name)]
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return sum(row[3] in _UNFINISHED and int(row[1].rpartition(":")[2], 16) == port for row in rows)
+    return sum(int(row[3], 16) in _UNFINISHED and int(row[1].rpartition(":")[2], 16) == port for row in rows)
 
 
 def _exists(name: str) -> bool:

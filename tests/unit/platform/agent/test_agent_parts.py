@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,24 +75,30 @@ def test_silence_is_not_ready(port: int) -> None:
         assert probe.is_ready(0, 0.05) is False
 
 
-def test_a_caller_that_has_said_all_still_waits_for_its_answer(port: int) -> None:
+@pytest.fixture(params=["inet_diag", "tables"])
+def unfinished(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """Both ways in which connections are counted."""
+    return probe.in_tables if request.param == "tables" else lambda port: probe.unfinished_connections(0, port)
+
+
+def test_a_caller_that_has_said_all_still_waits_for_its_answer(port: int, unfinished: Callable[[int], int]) -> None:
     with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)) as caller:
         accepted, _ = server.accept()
         with accepted:
             caller.shutdown(socket.SHUT_WR)
             assert accepted.recv(1) == b""
-            assert probe.unfinished_connections(0, port) == 1
+            assert unfinished(port) == 1
         assert caller.recv(1) == b""
         caller.close()
-        assert probe.unfinished_connections(0, port) == 0
+        assert unfinished(port) == 0
 
 
-def test_unfinished_connections_are_counted_by_port(port: int) -> None:
+def test_unfinished_connections_are_counted_by_port(port: int, unfinished: Callable[[int], int]) -> None:
     with socket.create_server(("127.0.0.1", port)) as server:
-        assert probe.unfinished_connections(0, port) == 0
+        assert unfinished(port) == 0
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
-            assert probe.unfinished_connections(0, port) == 1
-        assert probe.unfinished_connections(0, port) == 0
+            assert unfinished(port) == 1
+        assert unfinished(port) == 0
 
 
 class Controlled(http.server.ThreadingHTTPServer):
