@@ -41,6 +41,7 @@ def test_policy_holding_and_recovery_work_on_the_kernel_datapath() -> None:
     in_lab_kernel(
         "tests/lab/policy/test_policy.py",
         "tests/lab/network/test_datapath.py",
+        "tests/lab/network/test_crowd.py",
         f"tests/lab/faults/test_recovery.py::{RECOVERY}",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +22,25 @@ from tests.lab.traffic import in_host
 SMALL = settings.inside()
 """In the lab kernel, whose system calls and memory cost more."""
 FUNCTIONS, CALLS, SEED = (40, 80, 24) if SMALL else (500, 1000, 24)
-ROUNDS, OTHERS = (1, 1200) if SMALL else (10, 5000)
+ROUNDS, OTHERS = (2, 600) if SMALL else (10, 5000)
 """So many pairs in each round that are not in the call graph, of 248 500 (in the lab kernel, of 1 480). With the calls
 they are more than Linux keeps neighbours."""
 PERMANENT = "0x6"
+FEW_FILES = 512
 GRAPH = crowd.call_graph(FUNCTIONS, CALLS, SEED)
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, ClusterState]]:
+def few_files() -> Iterator[None]:
+    """What is started has a limit of open files like that of any shell, or lower."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture(scope="module")
+def state(few_files: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, ClusterState]]:
     """A lab of its own with all of them ready."""
     file = crowd.write(tmp_path_factory.mktemp("crowd") / "stack", GRAPH)
     with start_lab(name=f"crowd-{os.getpid()}") as lab, lab.inside():
