@@ -48,7 +48,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield Lab.attach(name)
     finally:
         runner.terminate()
-        runner.wait(30)
+        runner.wait(60)
 
 
 def is_ready(name: str) -> bool:
