@@ -22,6 +22,7 @@ from testbed.model.errors import LabError
 from testbed.network.process import skeleton
 from testbed.network.process.cgroups import Cgroups
 from testbed.network.process.mounts import NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC, bind, mount, show
+from testbed.network.process.names import RESOLVER
 from testbed.network.process.namespaces import in_thread, setns, unshare
 
 FIRST_PROCESS = CHECKOUT / "build" / "place"
@@ -237,7 +238,7 @@ def _files(place: Place) -> dict[str, bytes]:
             f"{line}\n" for line in ("127.0.0.1\tlocalhost", f"{place.address}\t{place.host_name}", *place.names)
         ),
         "hostname": f"{place.host_name}\n",
-        "resolv.conf": "",
+        "resolv.conf": RESOLVER,
     }
     return {
         **{f"etc/{name}": text.encode() for name, text in etc.items()},
