@@ -30,8 +30,7 @@ __all__ = ["ClusterKeeper", "Conflict", "NotFound", "Record"]
 KEPT_EVENTS = 10_000
 """How many changes a watcher may be behind before it gets a snapshot instead."""
 
-_RECORD, _REMOVING, _TIMINGS, _METADATA = "record", "removing", "timings", "metadata"
-_REQUESTS = "requests"
+_RECORD, _REMOVING, _TIMINGS, _METADATA, _REQUESTS = "record", "removing", "timings", "metadata", "requests"
 
 
 @dataclass(frozen=True)
