@@ -62,7 +62,9 @@ def makes(folder: str) -> Attempt:
 
 
 def made_in_images(scene: Scene) -> list[Path]:
-    return list((scene.lab.state_folder / "images/.builds").glob(f"*/{scene.token}-made"))
+    """Also where a gateway's program would be, had it no place: in the working folder."""
+    folders = [*(scene.lab.state_folder / "images/.builds").iterdir(), Path.cwd()]
+    return [file for folder in folders if (file := folder / f"{scene.token}-made").exists()]
 
 
 def remove_from_images(scene: Scene) -> None:

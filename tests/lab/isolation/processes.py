@@ -98,7 +98,7 @@ def core_folders(scene: Scene) -> list[Path]:
     """Where a core dump would lie outside."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     images = [one for one in (scene.lab.state_folder / "images/.builds").iterdir() if one.is_dir()]
-    return [*images, *([Path(pattern).parent] if pattern.startswith("/") else [])]
+    return [*images, Path.cwd(), *([Path(pattern).parent] if pattern.startswith("/") else [])]
 
 
 def cores(scene: Scene) -> set[Path]:
