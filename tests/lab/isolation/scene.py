@@ -25,6 +25,7 @@ from testbed.model import addressing
 from testbed.model.cluster import Function, Instance, Route
 from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
+from testbed.network.switching.datapath import USERSPACE
 from testbed.platform.client.platform import Platform
 from tests.lab.conftest import CHECKOUT
 from tests.lab.isolation.attempt import Answer, Order
@@ -57,8 +58,14 @@ ATTACKERS = (
     Attacker("C", "read-only root", "sealed", "attack-direct"),
 )
 GATEWAY = Attacker("C", "as gateway")
+
 FREE = Attacker("C", "free", "program", "attack-direct")
 """A control: the program as root in the lab, kept by nothing. What it cannot do says nothing about functions."""
+
+
+def attackers_on(lab: Lab) -> tuple[Attacker, ...]:
+    """All; on the kernel datapath one in each language, each by the other route: a guest's time is short."""
+    return ATTACKERS if lab.datapath == USERSPACE else (ATTACKERS[0], ATTACKERS[3])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from testbed.network.lab import Lab
 from tests.lab.isolation import network
 from tests.lab.isolation.attempt import Answer, Attempt
 from tests.lab.isolation.outcomes import GROUPS, heading, markdown, row
-from tests.lab.isolation.scene import ATTACKERS, BYSTANDER, FREE, Attacker, Scene, staged
+from tests.lab.isolation.scene import ATTACKERS, BYSTANDER, FREE, Attacker, Scene, attackers_on, staged
 from tests.lab.traffic import reaches
 
 ATTEMPTS = [(group, attempt) for group, attempts in GROUPS.items() for attempt in attempts]
@@ -61,7 +61,7 @@ def test_no_host_but_the_gateway_reaches_the_control_plane(scene: Scene) -> None
 
 @pytest.mark.parametrize(("group", "attempt"), ATTEMPTS, ids=[f"{group}: {one.name}" for group, one in ATTEMPTS])
 def test_an_attempt_is_refused(scene: Scene, pool: ThreadPoolExecutor, group: str, attempt: Attempt) -> None:
-    done = row(group, attempt, scene, ATTACKERS, pool)
+    done = row(group, attempt, scene, attackers_on(scene.lab), pool)
     assert done.successes == {}, "\n".join([heading(), *markdown([done])])
     assert not [one for one in done.outcomes.values() if one.said.startswith("there is no tool")]
 
