@@ -75,7 +75,10 @@ class Daemon:
         self.cluster = Cluster(config.datapath, config.state_folder, self.supervisor, cgroups)
         components.start_control_plane()
         self._log("control plane started")
-        self.cluster.build(config.nodes)
+        with ThreadPoolExecutor(1) as beside:  # mostly reading, while the switches' programs begin
+            grounds = beside.submit(self._make_grounds, cgroups)
+            self.cluster.build(config.nodes)
+            grounds.result()
         self._log("nodes and trunks stand")
         with ThreadPoolExecutor() as pool:
             list(
@@ -91,6 +94,14 @@ class Daemon:
         self.cluster.connect_controller()
         self._log("switches pointed at the controller")
         self.cluster.pool.keep_filled(config.nodes[1:])
+
+    def _make_grounds(self, cgroups: Cgroups) -> None:
+        """Where functions, stores and gateways are kept. LabError on a machine on which they cannot be."""
+        grounds = Grounds.of_lab(self.config.state_folder)
+        grounds.prepare(cgroups.shown_names)
+        nobodys = addressing.eip(self.config.nodes[0], addressing.LAST_ID)
+        grounds.try_out(self.config.state_folder / "images", addressing.user_id(self.config.name, nobodys))
+        self._log("places can be made")
 
     def _await_controller(self) -> None:
         """Wait until the controller listens; if it never does, the switches will find it when it comes."""
@@ -193,11 +204,10 @@ def serve(config: LabConfig) -> None:
 
 
 def prepare_mounts(config: LabConfig) -> None:
-    """Give the lab names of its own, among them that of the gateway, and the grounds of its places."""
+    """Give the lab names of its own, among them that of the gateway."""
     gateway = f"{addressing.vip(addressing.GATEWAY_ID)} {' '.join(GATEWAY_NAMES)}"
     machine = f"127.0.1.1 {os.uname().nodename}"  # as Debian does
     names.provide(config.state_folder / "names", f"127.0.0.1 localhost\n{machine}\n{gateway}\n")
-    Grounds.of_lab(config.state_folder).prepare(Cgroups.of_lab(config.name).shown_names)
 
 
 def allow_open_files(count: int) -> None:

@@ -57,6 +57,24 @@ class Grounds:
         except OSError as error:
             raise LabError(f"the root of functions could not be made in {self.skeleton}: {error}") from error
 
+    def try_out(self, program: Path, user_id: int) -> None:
+        """Keep a program that does nothing in a place of its own. LabError where that is not possible."""
+        output, pid, status = (self.mount_point.with_name(f"trial.{what}") for what in ("out", "pid", "status"))
+        netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            place = Place("trial", user_id, "127.0.0.1", program)
+            code = start(place, Start(("true",), {}, output, pid, status), netns, self, Cgroups("none", ())).wait()
+            if code:
+                raise LabError(f"it ended with {code}: {output.read_text(errors='replace').strip()}")
+        except LabError as error:
+            raise LabError(
+                f"functions cannot be kept in their place on this machine: {error}; use --lab-kernel for a batch verb"
+            ) from error
+        finally:
+            os.close(netns)
+            for file in (output, pid, status):
+                file.unlink(missing_ok=True)
+
 
 class Access(Enum):
     """What a program may do with its folder: change a copy of its own, nothing, or change the folder itself."""

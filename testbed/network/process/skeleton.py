@@ -31,9 +31,10 @@ OWN_ETC = ("passwd", "group", "hosts", "hostname", "resolv.conf")
 """The files of /etc that each place has for itself, below /run/etc."""
 _ETC = (
     "alternatives", "ca-certificates", "ca-certificates.conf", "gai.conf", "java-*-openjdk", "ld.so.cache",
-    "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "protocols", "python3*", "services", "ssl/certs",
-    "ssl/openssl.cnf", "terminfo", "timezone",
+    "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "protocols", "python3*", "services", "ssl/openssl.cnf",
+    "terminfo", "timezone",
 )  # fmt: skip
+_CERTIFICATES = Path("/etc/ssl/certs")  # hundreds of files, all of them public
 # Names come from the file of hosts alone; who asks a name server all the same finds none on its loopback, at once.
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
@@ -125,6 +126,8 @@ def _copy(source: Path, target: Path) -> None:
 
 def _fill_etc(etc: Path) -> None:
     _provide(etc)
+    if _CERTIFICATES.is_dir():
+        _show(_CERTIFICATES, etc / _CERTIFICATES.relative_to("/etc"))
     for source in (one for pattern in _ETC for one in Path("/etc").glob(pattern)):
         place = etc / source.relative_to("/etc")
         if source.is_dir():

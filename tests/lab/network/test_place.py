@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from testbed.network.process import place, skeleton
 from testbed.network.process.place import Access
+from tests.lab.conftest import CHECKOUT
 from tests.lab.network.place_rig import NAMESPACES, USER_ID, Result, run
 
 PYTHON = str(skeleton.PYTHON)
@@ -349,3 +351,24 @@ def test_whatever_the_umask_is_and_whoever_may_read_the_checkout(tmp_path: Path,
     )
     own = {"environment": {"PYTHONPATH": str(skeleton.PACKAGES)}, "checkout": package.parent, "umask": umask}
     assert ask(tmp_path, code, **own) == ["read", "127.0.0.1", True]
+
+
+def test_a_machine_on_which_no_place_can_be_made_is_told_so(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from testbed.model.errors import LabError
+from testbed.network.process.place import Grounds
+grounds = Grounds.of_lab(Path({str(tmp_path)!r}))
+grounds.prepare(())
+grounds.try_out(Path("/usr"), {USER_ID})
+try:
+    grounds.try_out(Path("/nowhere"), {USER_ID})
+except LabError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        ["unshare", *NAMESPACES, sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("functions cannot be kept in their place on this machine: ")
+    assert "No such file or directory; use --lab-kernel" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["place", "skeleton"]
