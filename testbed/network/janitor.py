@@ -1,8 +1,8 @@
 """Clears a lab's state folder away when its runner has ended, however it ended.
 
-The runner holds the write end of a pipe whose read end is this program's standard input: end of file
-means that the runner is gone. The lab's processes die with it by the kernel's hand; what is left is a
-folder. Standard library only, so that it starts in milliseconds.
+The runner holds the write end of a pipe whose read end is this program's standard input, and writes the number of the
+lab's first process there once there is one. End of file means that the runner is gone. The lab's processes die with it
+by the kernel's hand; what is left is a folder. Standard library only, so that it starts in milliseconds.
 """
 
 import os
@@ -10,14 +10,20 @@ import shutil
 import sys
 import time
 
+UNBORN_S = 0.5
+"""So long what a lab without a first process may have begun has to end."""
+
 
 def main() -> None:
-    folder, init_pid = sys.argv[1], int(sys.argv[2])
-    while os.read(0, 4096):
-        pass
-    deadline = time.monotonic() + 30
-    while os.path.exists(f"/proc/{init_pid}") and time.monotonic() < deadline:  # noqa: PTH110
-        time.sleep(0.02)
+    folder, said = sys.argv[1], b""
+    while part := os.read(0, 4096):
+        said += part
+    if said:
+        deadline = time.monotonic() + 30
+        while os.path.exists(f"/proc/{int(said)}") and time.monotonic() < deadline:  # noqa: PTH110
+            time.sleep(0.02)
+    else:
+        time.sleep(UNBORN_S)
     shutil.rmtree(folder, ignore_errors=True)
 
 

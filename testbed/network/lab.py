@@ -257,6 +257,7 @@ class _Holder:
 
     def launch(self, config: LabConfig, listen_fd: int) -> None:
         """Start the daemon in new namespaces; it dies with this process, whatever ends it."""
+        self._pipe = self._start_janitor()
         config_path = self.folder / "config.json"
         config.save(config_path)
         with (self.folder / "logs" / "lab.log").open("wb") as log:
@@ -278,13 +279,17 @@ class _Holder:
         if not _wait_until(lambda: self.ended() or bool(children.read_text().split()), 10) or self.ended():
             raise LabError("the lab's namespaces could not be made; this machine refuses unshare (try --lab-kernel)")
         self.init_pid = int(children.read_text().split()[0])
-        read_end, self._pipe = os.pipe()
-        program = Path(__file__).with_name("janitor.py")
+        os.write(self._pipe, str(self.init_pid).encode())
+
+    def _start_janitor(self) -> int:
+        """Before there is anything to clear away but the folder; the pipe that tells it that this process lives."""
+        read_end, write_end = os.pipe()
         self._janitor = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(program), str(self.folder), str(self.init_pid)],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("janitor.py")), str(self.folder)],
             stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
         )  # fmt: skip
         os.close(read_end)
+        return write_end
 
     def ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
