@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
+import time
 from pathlib import Path
 
 RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8
 PRIVATE, REC = 1 << 18, 16384
 _REMOUNT, _BIND = 32, 4096
+_WRITERS_S = 5.0
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,10 +38,28 @@ def show(source: Path | str, target: Path | str, flags: int) -> None:
 
 
 def make_read_only(folder: Path) -> None:
-    """Make what is mounted at and below `folder` read-only and without set-user-id programs. OSError."""
+    """Make what is mounted at and below `folder` read-only and without set-user-id programs. OSError.
+
+    It waits for a moment for who has a file there open for writing: what another thread starts has what this one
+    writes, until it becomes its program.
+    """
+    deadline = time.monotonic() + _WRITERS_S
+    while True:
+        try:
+            _set_read_only(folder)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+def _set_read_only(folder: Path) -> None:
     attributes = struct.pack("QQQQ", RDONLY | NOSUID, 0, 0, 0)  # struct mount_attr
     if _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(folder), _AT_RECURSIVE, attributes, len(attributes)) == 0:
         return
+    if (number := ctypes.get_errno()) != errno.ENOSYS:
+        raise OSError(number, f"{folder} could not be made read-only: {os.strerror(number)}")
     for point, options in _mounted_below(folder):  # Linux before 5.12
         kept = sum({"nodev": NODEV, "noexec": NOEXEC}.get(option, 0) for option in options)
         mount("", point, flags=_BIND | _REMOUNT | RDONLY | NOSUID | kept)

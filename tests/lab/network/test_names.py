@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from testbed.model import addressing
+from testbed.model.cluster import Route
+from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
+from testbed.platform.client.platform import Platform
 from tests.waiting import until
 
 AT_ONCE_S = 4.0
 """An answer takes 20 ms and the machine may be busy; to wait for a server that does not answer takes 5 s or more."""
+WITHIN_S = 1.0
+"""Measured inside the function: between the two there is no load that a timing of the whole call would contain."""
 NAMESERVER = "10.200.0.53"
 """Where the switch drops what is sent, so that the machine's own settings would take 10 s."""
 LINKED, NSSWITCH = "nameserver {}\\n", "passwd: files\\nhosts: dns [!UNAVAIL=return] files\\n"
@@ -84,3 +90,28 @@ def test_the_gateway_and_the_machine_itself_are_found_at_once(lab: Lab) -> None:
 def test_the_machines_other_services_are_still_asked(lab: Lab) -> None:
     text = asked(lab, "client", "cat", "/etc/nsswitch.conf")[2]
     assert text.splitlines() == ["passwd: files", "hosts: files dns"]
+
+
+@pytest.fixture(scope="module")
+def askers(lab: Lab) -> Iterator[Platform]:
+    with lab.inside():
+        platform = Platform(lab)
+        stack = Path(__file__).parents[1] / "functions" / "asker" / "stack.yaml"
+        platform.deploy(stack_file.load(stack, {}), "names", Route.DIRECT, "spread")
+        platform.wait_ready()
+        yield platform
+
+
+@pytest.mark.parametrize("language", ["python", "node", "ruby", "java"])
+def test_a_function_is_answered_at_once(askers: Platform, language: str) -> None:
+    """Neither an unknown name nor its own makes it wait, in any language."""
+    eip = next(one.eip for one in askers.state().instances.values() if one.function == language)
+    expected = {"nothing.example": "unknown", "nothing": "unknown", "": eip,
+                "gateway.openfaas": addressing.vip(addressing.GATEWAY_ID)}  # fmt: skip
+    for name, address in expected.items():
+        said = requests.post(
+            f"http://{addressing.GATEWAY_MANAGEMENT_IP}:8080/function/{language}.names", data=name, timeout=60
+        ).text
+        found, seconds = said.split()
+        assert found == address, name
+        assert float(seconds) < WITHIN_S, name

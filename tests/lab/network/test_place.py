@@ -372,3 +372,24 @@ except LabError as error:
     assert done.stdout.startswith("functions cannot be kept in their place on this machine: ")
     assert "No such file or directory; use --lab-kernel" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["place", "skeleton"]
+
+
+def test_who_still_writes_is_waited_for(tmp_path: Path) -> None:
+    code = f"""
+import threading, time
+from pathlib import Path
+from testbed.network.process.mounts import make_read_only, mount
+folder = Path({str(tmp_path)!r})
+mount("none", folder, "tmpfs")
+file = (folder / "file").open("w")
+threading.Timer(0.3, file.close).start()
+make_read_only(folder)
+try:
+    (folder / "other").touch()
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run(
+        ["unshare", *NAMESPACES, sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Read-only file system\n"
