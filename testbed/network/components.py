@@ -29,6 +29,8 @@ NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 CREDENTIAL_FILE = "TESTBED_CREDENTIAL"
 _USER, _PASSWORD = "basic-auth-user", "basic-auth-password"
 _BASIC_AUTH = {"basic_auth": "true", "secret_mount_path": "/run/secrets"}
+_MANY_FILES = 1 << 20
+"""A gateway has connections of everybody; what the lab's own processes may have is the bound."""
 METRICS_READER = "metrics-reader"
 """What the scaler shows the gateway, which may be a program of somebody else's, instead of its own credential."""
 
@@ -143,7 +145,7 @@ class Components:
         """Where a program of the gateway's host is kept. Two there have no user in common."""
         eip = self._gateway_eip
         user_of = eip if name == "gateway" else addressing.eip(addressing.node_of(eip), addressing.LAST_ID)
-        return Place(name, addressing.user_id(self._config.name, user_of), eip, **own)
+        return Place(name, addressing.user_id(self._config.name, user_of), eip, open_files=_MANY_FILES, **own)
 
     def _data_folder(self, name: str) -> Path:
         """The folder in which a program keeps what is to outlive its process."""

@@ -327,6 +327,8 @@ def _limit_memory(one: Hierarchy, folder: Path, limit: int | None) -> None:
         return
     memory, with_swap = folder / "memory.limit_in_bytes", folder / "memory.memsw.limit_in_bytes"
     files = [memory, with_swap] if with_swap.exists() else [memory]
+    # Sockets' buffers are counted apart; only the machine as a whole would bound them.
+    _write_if_there(folder / "memory.kmem.tcp.limit_in_bytes", str(-1 if limit is None else limit))
     for file in files[::-1]:  # none at first: the limit with swap may not be below the one without
         file.write_text("-1")
     for file in files:

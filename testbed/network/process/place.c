@@ -1,12 +1,12 @@
 /* The first process of a place: enters its small root, gives up every right, runs the program and tells how it ended.
  *
- *   place FOLDER WORKDIR UID HOSTNAME STATUS_FD PID_FILE [PROCS_FILE...] -- PROGRAM [ARG...]
+ *   place FOLDER WORKDIR UID HOSTNAME STATUS_FD OPEN_FILES PID_FILE [PROCS_FILE...] -- PROGRAM [ARG...]
  *
  * It is started by a thread that has new mount, PID, IPC and UTS namespaces and has mounted the place's tmpfs at
  * FOLDER, with the root that the program is to see at FOLDER/root (see place.py). FOLDER becomes the root of the mount
  * namespace and FOLDER/root is then changed into: in a chroot the kernel gives user namespaces to nobody.
  *
- * PID_FILE gets its number as the lab counts. Each PROCS_FILE is a version 2 group that it joins. STATUS_FD gets a line
+ * OPEN_FILES is the most that each process may have. PID_FILE gets its number as the lab counts. Each PROCS_FILE is a version 2 group that it joins. STATUS_FD gets a line
  * "start T" when the program is started, T in monotonic ns, and "exit N" or "signal N" when it has ended. Its exit code is the program's; 128 + N when signal N ended it; 125
  * when the place could not be made, and 127 when the program could not be started: the reason is on standard error.
  * Its end is the end of everything in the place.
@@ -88,7 +88,7 @@ static void refuse(void)
     };
     static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
     enum { CALLS = sizeof refused / sizeof *refused, FAMILIES = sizeof families / sizeof *families };
-    enum { DENY = CALLS + 7, SOCKET = DENY + 1, ALLOW = SOCKET + FAMILIES + 2, NOT_HERE = ALLOW + 1 };
+    enum { DENY = CALLS + 8, SOCKET = DENY + 1, ALLOW = SOCKET + FAMILIES + 2, NOT_HERE = ALLOW + 1 };
     enum { LENGTH = NOT_HERE + 1 };
     struct sock_filter code[LENGTH];
     unsigned at = 0;
@@ -101,6 +101,7 @@ static void refuse(void)
     code[at] = LOAD(nr), at++;
     code[at] = JUMP(BPF_JGE, 0x40000000, TO(DENY), 0), at++; /* the x32 numbers of the same calls */
     code[at] = JUMP(BPF_JEQ, SYS_socket, TO(SOCKET), 0), at++;
+    code[at] = JUMP(BPF_JEQ, SYS_socketpair, TO(SOCKET), 0), at++;
     code[at] = JUMP(BPF_JEQ, SYS_fallocate, TO(NOT_HERE), 0), at++;
     for (unsigned i = 0; i < CALLS; i++)
         code[at] = JUMP(BPF_JEQ, refused[i], TO(DENY), 0), at++;
@@ -128,8 +129,9 @@ static void lower(int resource, rlim_t limit)
     MUST(setrlimit(resource, &now));
 }
 
-static void give_up_rights(uid_t uid)
+static void give_up_rights(uid_t uid, rlim_t open_files)
 {
+    lower(RLIMIT_NOFILE, open_files);
     lower(RLIMIT_NPROC, MOST_PROCESSES);
     lower(RLIMIT_CORE, 1); /* 0 would still feed a core pattern that begins with a pipe: see core(5) */
     for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
@@ -196,12 +198,13 @@ static int run(char **program, int status_fd)
 int main(int argc, char **argv)
 {
     char pid[32] = "";
-    int at = 6;
-    if (argc < 9)
+    int at = 7;
+    if (argc < 10)
         return 125;
     const char *folder = argv[1], *workdir = argv[2];
     uid_t uid = (uid_t)strtoul(argv[3], NULL, 10);
     int status_fd = atoi(argv[5]);
+    rlim_t open_files = strtoul(argv[6], NULL, 10);
     MUST(fcntl(status_fd, F_SETFD, FD_CLOEXEC));
     MUST(readlink("/proc/self", pid, sizeof pid - 1)); /* the lab's /proc still: its number there */
     put(argv[at++], pid, O_CREAT | O_TRUNC);
@@ -212,7 +215,7 @@ int main(int argc, char **argv)
     MUST(unshare(CLONE_NEWCGROUP)); /* only now: its own groups are the roots that the place sees */
     MUST(sethostname(argv[4], strlen(argv[4])));
     enter_root(folder, workdir);
-    give_up_rights(uid);
+    give_up_rights(uid, open_files);
 
     /* The command line of this process tells where the lab lies, and anybody may read it. */
     int words = argc - at;

@@ -31,6 +31,9 @@ LONGEST_HOST_NAME = 64
 LARGEST_FILES_BYTES = 512 << 20
 """What a place without a memory limit may keep in files; they are memory."""
 
+OPEN_FILES = 4096
+"""Enough for a function or a store; the machine has some for all."""
+
 _NEWNS, _NEWUTS, _NEWIPC, _NEWPID = 0x20000, 0x4000000, 0x8000000, 0x20000000
 _PAGE_BYTES = 4096
 _KEPT = NOSUID | NODEV
@@ -93,7 +96,7 @@ class Place:
     `names`: further lines of its file of hosts. `secrets` and `files`: name -> content, below /run/secrets and /run.
     `shown`: files and folders of the machine -> where below /run they can be read. `data` is shown at /var/lib/store
     and written to. `group` is its cgroup, made already ("": none).
-    `files_bytes`: how much it may write, all its files together.
+    `files_bytes`: how much it may write, all its files together. `open_files`: how many each process may have open.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Place:
     data: Path | None = None
     group: str = ""
     files_bytes: int = LARGEST_FILES_BYTES
+    open_files: int = OPEN_FILES
 
     @property
     def host_name(self) -> str:
@@ -165,9 +169,9 @@ def start(place: Place, what: Start, netns: int, grounds: Grounds, cgroups: Cgro
 def _spawn(
     place: Place, what: Start, grounds: Grounds, late: Sequence[Path], output: int, status: int
 ) -> subprocess.Popen[bytes]:
-    own = (grounds.mount_point, skeleton.HOME, place.user_id, place.host_name, status, what.pid_file, *late)
+    own = (grounds.mount_point, skeleton.HOME, place.user_id, place.host_name, status, place.open_files)
     return subprocess.Popen(
-        ("place", *map(str, own), "--", *what.argv),
+        ("place", *map(str, (*own, what.pid_file, *late)), "--", *what.argv),
         executable=FIRST_PROCESS,
         stdin=subprocess.DEVNULL,
         stdout=output,

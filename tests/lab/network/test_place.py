@@ -180,6 +180,7 @@ def test_it_has_no_right(tmp_path: Path) -> None:
     limits = {line[:26].strip(): line[26:].split() for line in result.output.splitlines() if line.startswith("Max ")}
     assert set(limits["Max core file size"][:2]) <= {"0", "1"}
     assert limits["Max processes"][:2] == ["1024", "1024"]
+    assert limits["Max open files"][:2] == [str(place.OPEN_FILES)] * 2
 
 
 CALLS = {
@@ -256,6 +257,10 @@ def opens(family, kind, protocol=0):
 answer = {str(f): opens(f, socket.SOCK_DGRAM) for f in (1, 2, 16, 17, 38, 40)}
 answer["raw"] = opens(2, socket.SOCK_RAW, 1)
 """
+    pairs = ask(
+        tmp_path, code.replace("socket.socket(family, kind, protocol).close()", "socket.socketpair(family, kind)")
+    )
+    assert (pairs["1"], pairs["17"], pairs["40"]) == ("", *["Address family not supported by protocol"] * 2)
     # unix, inet, netlink; packet, alg, vsock
     unknown = "Address family not supported by protocol"
     assert ask(tmp_path, code) == {
@@ -308,7 +313,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_made_says_why(tmp_path: Path) -> None:
-    line = (place.FIRST_PROCESS, tmp_path / "nowhere", "/", "7", "one", "2", tmp_path / "pid", "--", "true")
+    line = (place.FIRST_PROCESS, tmp_path / "nowhere", "/", "7", "one", "2", "64", tmp_path / "pid", "--", "true")
     done = subprocess.run(["unshare", *NAMESPACES, *map(str, line)], capture_output=True, text=True, check=False)
     assert done.returncode == place.PLACE_FAILED
     assert done.stderr == "its place could not be made: chdir(folder): No such file or directory\n"

@@ -208,6 +208,13 @@ def test_every_invocation_leaves_one_record_and_probes_leave_none(make: Make) ->
         assert before_ns < record["started_ns"] < record["ended_ns"] < time.monotonic_ns()
 
 
+def test_what_a_caller_says_of_itself_is_cut_in_a_record(make: Make) -> None:
+    server = make()
+    server.ask("GET", "/", None, {"X-Call-Id": "A" * 5000, "X-Caller": "B" * 5000})
+    (record,) = server.records()
+    assert (record["call_id"], record["caller"]) == ("A" * 128, "B" * 128)
+
+
 def test_records_of_concurrent_invocations_do_not_mix(make: Make) -> None:
     server = make()
     with ThreadPoolExecutor(16) as pool:

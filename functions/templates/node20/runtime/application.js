@@ -12,6 +12,7 @@ const { BadRequest, FunctionContext, FunctionEvent, formatAnswer, split } = requ
 const { durationS } = require('./settings')
 
 const STDOUT = 1
+const LONGEST_ID = 128 // of what a caller says of itself, in a record
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const TEXT = { 'Content-Type': 'text/plain; charset=utf-8' }
 
@@ -123,8 +124,8 @@ class Application {
 
   _record (invocation, status) {
     const headers = invocation.request.headers
-    fs.writeSync(STDOUT, `{"invocation":{"call_id":${JSON.stringify(headers['x-call-id'] || '')},` +
-      `"caller":${JSON.stringify(headers['x-caller'] || '')},${this._recordTail},` +
+    fs.writeSync(STDOUT, `{"invocation":{"call_id":${JSON.stringify((headers['x-call-id'] || '').slice(0, LONGEST_ID))},` +
+      `"caller":${JSON.stringify((headers['x-caller'] || '').slice(0, LONGEST_ID))},${this._recordTail},` +
       `"started_ns":${invocation.startedNs},"ended_ns":${process.hrtime.bigint()},` +
       `"cold":${invocation.cold},"status":${status}}}\n`)
   }

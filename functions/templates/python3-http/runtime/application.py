@@ -20,6 +20,7 @@ from runtime.adaptor import Context, Event, format_response
 from runtime.overdue import Overdue
 from runtime.settings import Settings, duration_s
 
+LONGEST_ID = 128  # of what a caller says of itself, in a record
 STDOUT = 1
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ALLOW = ("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
@@ -112,8 +113,8 @@ class Application:
     def _record(self, environ: dict[str, Any], started_ns: int, cold: bool, status: int) -> None:
         """One write of less than PIPE_BUF bytes: lines of different threads do not mix."""
         line = (
-            f'{{"invocation":{{"call_id":{quote(environ.get("HTTP_X_CALL_ID", ""))},'
-            f'"caller":{quote(environ.get("HTTP_X_CALLER", ""))},{self._record_tail},'
+            f'{{"invocation":{{"call_id":{quote(environ.get("HTTP_X_CALL_ID", "")[:LONGEST_ID])},'
+            f'"caller":{quote(environ.get("HTTP_X_CALLER", "")[:LONGEST_ID])},{self._record_tail},'
             f'"started_ns":{started_ns},"ended_ns":{time.monotonic_ns()},'
             f'"cold":{"true" if cold else "false"},"status":{status}}}}}\n'
         )

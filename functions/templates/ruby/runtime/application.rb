@@ -12,6 +12,7 @@ module Runtime
     METHODS = %w[GET HEAD POST PUT PATCH DELETE OPTIONS].freeze
     TEXT = { 'content-type' => Adaptor::TEXT }.freeze
     INTERNAL = 'X-OpenFaaS-Internal'
+    LONGEST_ID = 128 # of what a caller says of itself, in a record
 
     # While it drains, /_/ready says 503 and connections end with their answer.
     attr_accessor :draining
@@ -99,7 +100,7 @@ module Runtime
     # One write of less than PIPE_BUF bytes: lines of different threads do not mix.
     def record(request, started_ns, cold, status)
       $stdout.syswrite(
-        "{\"invocation\":{\"call_id\":#{quote(request['X-Call-Id'])},\"caller\":#{quote(request['X-Caller'])}," \
+        "{\"invocation\":{\"call_id\":#{quote(request['X-Call-Id'].to_s[0, LONGEST_ID])},\"caller\":#{quote(request['X-Caller'].to_s[0, LONGEST_ID])}," \
         "#{@record_tail},\"started_ns\":#{started_ns},\"ended_ns\":#{now_ns},\"cold\":#{cold},\"status\":#{status}}}\n"
       )
     end

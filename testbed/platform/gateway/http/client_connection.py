@@ -21,6 +21,7 @@ from testbed.platform.gateway.http.deadlines import Limits
 from testbed.platform.gateway.http.exchange import Dispatching, Exchange
 from testbed.platform.gateway.http.pool import WRITE_HIGH_WATER
 
+LONGEST_CALL_ID = 128
 MAX_HEAD = 1 << 20
 """Bytes of a request's head; Go's net/http has the same limit."""
 LINGER_S = 0.5
@@ -161,7 +162,8 @@ class ClientConnection(asyncio.Protocol):
         elif key == b"expect":
             incoming.expects_continue = value.lower() == b"100-continue"
         elif key == b"x-call-id":
-            incoming.call_id = value
+            # It stands in every callee's log; a longer one is replaced by our own.
+            incoming.call_id = value if len(value) <= LONGEST_CALL_ID else b""
         elif key == b"x-start-time":
             if not self.dispatcher.originates:
                 incoming.lines.append(b"%b: %b\r\n" % (name, value))

@@ -22,6 +22,8 @@ import java.util.function.Consumer;
  * whoever has an answer finds its record.
  */
 final class Application {
+    /** Of what a caller says of itself, in a record. */
+    private static final int LONGEST_ID = 128;
     private static final List<String> METHODS = List.of("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS");
 
     /** While it drains, /_/ready says 503 and connections end with their answer. */
@@ -149,8 +151,8 @@ final class Application {
 
     /** One write of less than PIPE_BUF bytes: lines of different threads do not mix. */
     private void record(Incoming request, long startedNs, boolean cold, int status) {
-        String line = "{\"invocation\":{\"call_id\":" + quoted(request.header("X-Call-Id")) + ",\"caller\":"
-                + quoted(request.header("X-Caller")) + "," + recordTail + ",\"started_ns\":" + startedNs
+        String line = "{\"invocation\":{\"call_id\":" + quoted(shortened(request.header("X-Call-Id"))) + ",\"caller\":"
+                + quoted(shortened(request.header("X-Caller"))) + "," + recordTail + ",\"started_ns\":" + startedNs
                 + ",\"ended_ns\":" + System.nanoTime() + ",\"cold\":" + cold + ",\"status\":" + status + "}}\n";
         try {
             output.write(line.getBytes(StandardCharsets.UTF_8));
@@ -182,6 +184,10 @@ final class Application {
     private Message tooMany() {
         String body = "Concurrent request limit exceeded. Max concurrent requests: " + settings.maxInflight + "\n";
         return new Message(429, body).with("Content-Type", Message.TEXT).with("X-OpenFaaS-Internal", "faas-middleware");
+    }
+
+    private static String shortened(String text) {
+        return text.length() <= LONGEST_ID ? text : text.substring(0, LONGEST_ID);
     }
 
     private static String quoted(String text) {
