@@ -49,13 +49,15 @@ class Application:
     """A stack.yaml: its functions in file order. The call graph is acyclic.
 
     `copied` are folders that are copied into every function's handler folder when images are built, by where they
-    come to lie in it; `scripts` are by store what is put into it when it is made.
+    come to lie in it; `scripts` are by store what is put into it when it is made. `folder`: where the file lies, which
+    nothing of the application leads out of; "" where it is not known.
     """
 
     name: str
     functions: tuple[FunctionSpec, ...]
     copied: Mapping[str, str] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
 
     def function(self, name: str) -> FunctionSpec:
         return next(function for function in self.functions if function.name == name)

@@ -6,7 +6,6 @@ by the kernel's hand; what is left is a folder. Standard library only, so that i
 """
 
 import os
-import shutil
 import sys
 import time
 
@@ -24,7 +23,8 @@ def main() -> None:
             time.sleep(0.02)
     else:
         time.sleep(UNBORN_S)
-    shutil.rmtree(folder, ignore_errors=True)
+    # Not by the standard library: it gives up on folders that are deep enough, and functions make what they like.
+    os.execvp("rm", ["rm", "-rf", "--", folder])
 
 
 if __name__ == "__main__":

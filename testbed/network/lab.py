@@ -26,7 +26,7 @@ from testbed.network.config import LabConfig
 from testbed.network.daemon_client import LabClient
 from testbed.network.foreign import foreign_gateway
 from testbed.network.loopback import listening_socket
-from testbed.network.process import cgroups
+from testbed.network.process import cgroups, clearing
 from testbed.network.process.namespaces import setns, within
 from testbed.network.switching import datapath as datapaths
 
@@ -305,7 +305,7 @@ class _Holder:
         self.wait()
         _wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), 15)
         cgroups.Cgroups.of_lab(self.folder.name).remove_all()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clearing.remove(self.folder)
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
@@ -371,7 +371,7 @@ def _registry_lock() -> Iterator[None]:
 def _remove_dead() -> None:
     for folder in STATE_ROOT.iterdir():
         if folder.is_dir() and not _is_live(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            clearing.remove(folder)
     cgroups.remove_dead(set(running_labs()))
 
 

@@ -73,7 +73,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None, templates: Path
     application = parse(text, values, Disk(folder, templates), file=str(path), name=folder.name)
     absolute = [replace(spec, handler=str(folder / spec.handler)) for spec in application.functions]
     copied = {place: str(folder / path) for place, path in application.copied.items()}
-    return replace(application, functions=tuple(absolute), copied=copied)
+    return replace(application, functions=tuple(absolute), copied=copied, folder=str(folder))
 
 
 def parse(

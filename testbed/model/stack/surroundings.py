@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from testbed.model.errors import StackError
+
 
 class Surroundings(Protocol):
     """What a stack.yaml refers to. Paths are relative to its folder."""
@@ -33,15 +35,24 @@ class Disk:
         self._templates = templates
 
     def is_folder(self, path: str) -> bool:
-        return (self._folder / path).is_dir()
+        return self._within(path).is_dir()
 
     def files(self, path: str) -> Sequence[str]:
-        folder = self._folder / path
+        folder = self._within(path)
         return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
     def read(self, path: str) -> str | None:
-        file = self._folder / path
+        file = self._within(path)
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+
+    def _within(self, path: str) -> Path:
+        """Where a path leads. StackError for one that leads out: what root may read there is not the application's."""
+        place = self._folder / path
+        if not place.resolve().is_relative_to(self._folder.resolve()):
+            raise StackError(
+                f"{path} leads out of {self._folder}, where the stack.yaml lies; put what the application needs there"
+            )
+        return place
 
     def languages(self) -> Mapping[str, Sequence[str]]:
         """A template's own sample handler (function/…/handler.*) tells which file a handler's folder must have."""

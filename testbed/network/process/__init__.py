@@ -10,6 +10,7 @@ Open `supervisor` for how a component is kept running, `place` for what a functi
     skeleton    the read-only root that all places share
     namespaces  enters network namespaces, sets interfaces up in them
     mounts      mounts by system calls
+    clearing    removes what functions have made
     mounts      mounts that only the lab, or one process, sees
     names       which names a lab resolves, and how it refuses the others
 """

@@ -42,6 +42,12 @@ static void fail(const char *what)
     _exit(125);
 }
 
+static void refused_arguments(void)
+{
+    dprintf(2, "its place could not be made: there is no program to run, or no user of its own to run it as\n");
+    _exit(125);
+}
+
 #define MUST(call) do { if ((call) < 0) fail(#call); } while (0)
 
 static void put(const char *file, const char *text, int flags)
@@ -88,8 +94,8 @@ static void refuse(void)
     };
     static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
     enum { CALLS = sizeof refused / sizeof *refused, FAMILIES = sizeof families / sizeof *families };
-    enum { DENY = CALLS + 8, SOCKET = DENY + 1, ALLOW = SOCKET + FAMILIES + 2, NOT_HERE = ALLOW + 1 };
-    enum { LENGTH = NOT_HERE + 1 };
+    enum { DENY = CALLS + 9, SOCKET = DENY + 1, ALLOW = SOCKET + FAMILIES + 2, NOT_HERE = ALLOW + 1 };
+    enum { FCNTL = NOT_HERE + 1, LENGTH = FCNTL + 4 };
     struct sock_filter code[LENGTH];
     unsigned at = 0;
 #define TO(line) ((unsigned char)((line) - at - 1))
@@ -103,6 +109,7 @@ static void refuse(void)
     code[at] = JUMP(BPF_JEQ, SYS_socket, TO(SOCKET), 0), at++;
     code[at] = JUMP(BPF_JEQ, SYS_socketpair, TO(SOCKET), 0), at++;
     code[at] = JUMP(BPF_JEQ, SYS_fallocate, TO(NOT_HERE), 0), at++;
+    code[at] = JUMP(BPF_JEQ, SYS_fcntl, TO(FCNTL), 0), at++;
     for (unsigned i = 0; i < CALLS; i++)
         code[at] = JUMP(BPF_JEQ, refused[i], TO(DENY), 0), at++;
     code[at] = RETURN(SECCOMP_RET_ALLOW), at++;
@@ -113,6 +120,10 @@ static void refuse(void)
     code[at] = RETURN(SECCOMP_RET_ERRNO | EAFNOSUPPORT), at++;
     code[at] = RETURN(SECCOMP_RET_ALLOW), at++;
     code[at] = RETURN(SECCOMP_RET_ERRNO | EOPNOTSUPP), at++;
+    code[at] = LOAD(args[1]), at++;
+    code[at] = JUMP(BPF_JEQ, F_SETLEASE, 0, 1), at++; /* of its log: whoever reads that would wait */
+    code[at] = RETURN(SECCOMP_RET_ERRNO | EPERM), at++;
+    code[at] = RETURN(SECCOMP_RET_ALLOW), at++;
     struct sock_fprog program = {(unsigned short)at, code};
     /* Without the flag, kernels before 5.16 take speculation from the program as well, and it would be slower. */
     MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program));
@@ -136,6 +147,8 @@ static void give_up_rights(uid_t uid, rlim_t open_files)
     lower(RLIMIT_CORE, 1); /* 0 would still feed a core pattern that begins with a pipe: see core(5) */
     for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
         ;
+    if (errno != EINVAL) /* which says that there is no further one */
+        fail("prctl(PR_CAPBSET_DROP)");
     MUST(syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL)); /* until now it is the lab's */
     MUST(setgroups(0, NULL));
     MUST(setresgid(uid, uid, uid));
@@ -200,9 +213,11 @@ int main(int argc, char **argv)
     char pid[32] = "";
     int at = 7;
     if (argc < 10)
-        return 125;
+        refused_arguments();
     const char *folder = argv[1], *workdir = argv[2];
     uid_t uid = (uid_t)strtoul(argv[3], NULL, 10);
+    if (uid == 0)
+        refused_arguments();
     int status_fd = atoi(argv[5]);
     rlim_t open_files = strtoul(argv[6], NULL, 10);
     MUST(fcntl(status_fd, F_SETFD, FD_CLOEXEC));
@@ -211,7 +226,7 @@ int main(int argc, char **argv)
     for (; at < argc && strcmp(argv[at], "--"); at++)
         put(argv[at], "0", 0); /* "0" is the writer */
     if (++at >= argc)
-        return 125;
+        refused_arguments();
     MUST(unshare(CLONE_NEWCGROUP)); /* only now: its own groups are the roots that the place sees */
     MUST(sethostname(argv[4], strlen(argv[4])));
     enter_root(folder, workdir);

@@ -162,7 +162,7 @@ def start(place: Place, what: Start, netns: int, grounds: Grounds, cgroups: Cgro
             for fd in (output, *what.fds):  # to open /dev/stdout or another again takes the right to
                 os.fchown(fd, place.user_id, place.user_id)
             return in_thread(enter, lambda: _spawn(place, what, grounds, late, output, status))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a value that cannot be in an environment, an argument with a zero byte
             raise LabError(f"{place.name} could not be put in its place: {error}") from error
 
 
@@ -282,8 +282,8 @@ def _show_program(program: Path, access: Access, base: Path, home: Path) -> None
 
 def give(folder: Path, user_id: int) -> None:
     """Make a folder, and all that is in it, a user's. It follows no link, whoever had the folder before."""
-    for above, folders, files, fd in os.fwalk(folder):
-        os.chown(above, user_id, user_id, follow_symlinks=False)
+    for _, folders, files, fd in os.fwalk(folder):
+        os.fchown(fd, user_id, user_id)
         for name in (*folders, *files):
             os.chown(name, user_id, user_id, dir_fd=fd, follow_symlinks=False)
 

@@ -85,7 +85,7 @@ class FunctionProcess:
         try:
             pid = int(pid_file.read_text())
             pidfd = os.pidfd_open(pid)
-        except (OSError, ValueError):
+        except (FileNotFoundError, ProcessLookupError, ValueError):
             return None
         process = cls(pid, pidfd, status_file_of(pid_file))
         if process.ended() or not _belongs_to(pid, instance_id):  # the number has been given to somebody else

@@ -184,8 +184,9 @@ class InstanceKeeper(threading.Thread):
                 return
             if ready:
                 failures = 0
-                self._timings.setdefault("process_ns", process.program_started_ns() or time.monotonic_ns())
-                self._timings.setdefault("ready_ns", time.monotonic_ns())
+                if "ready_ns" not in self._timings:
+                    self._timings["process_ns"] = process.program_started_ns() or time.monotonic_ns()
+                    self._timings["ready_ns"] = time.monotonic_ns()
                 self._report(Phase.READY)
             elif self._reported is Phase.READY:
                 failures += 1

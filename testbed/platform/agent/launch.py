@@ -114,7 +114,11 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
         # Files are memory: a full disk is to be told from a process that is killed for its memory.
         files_bytes=min(limits.memory_bytes // 2, LARGEST_FILES_BYTES) if limits.memory_bytes else LARGEST_FILES_BYTES,
     )
-    return _launch(place, tuple(shlex.split(fprocess)), environment, services)
+    try:
+        argv = tuple(shlex.split(fprocess))
+    except ValueError as error:
+        raise LabError(f"the command {fprocess!r} of {instance.function_name} cannot be split ({error})") from None
+    return _launch(place, argv, environment, services)
 
 
 def _launch_of_store(instance: Instance, store: Function, services: NodeServices) -> Launch:

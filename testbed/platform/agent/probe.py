@@ -17,6 +17,8 @@ from testbed.network.hosts.netlink import tcp_connections
 from testbed.network.process.namespaces import within
 
 _REQUEST = b"GET /_/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+_LONGEST_HEAD_BYTES = 4096
+"""Where a readiness answer has no line by then, it is none."""
 _UNFINISHED = {1, 3, 4, 8, 9, 12}
 """ESTABLISHED, SYN_RECV, those with an answer on its way (FIN_WAIT1, CLOSE_WAIT, LAST_ACK), NEW_SYN_RECV."""
 
@@ -78,7 +80,7 @@ def _status(connection: socket.socket, deadline: float) -> bytes:
             return b""
         connection.settimeout(remaining_s)
         part = connection.recv(4096)
-        if not part:
+        if not part or len(answer) > _LONGEST_HEAD_BYTES:
             return b""
         answer += part
     words = answer.split(None, 2)

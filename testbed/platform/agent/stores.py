@@ -6,14 +6,13 @@ names in its /etc/hosts. Starting and supervising is the same for all (`keeper`)
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from testbed.model import datastores
 from testbed.model.cluster import ClusterState, Function, Phase
 from testbed.model.errors import LabError
 from testbed.model.rewrite import CalleeMissing
-from testbed.network.process import skeleton
+from testbed.network.process import clearing, skeleton
 from testbed.network.process.place import give
 
 SCRIPT = "store.sql"
@@ -57,12 +56,8 @@ def remove_data(state_folder: Path, instance_id: str) -> None:
     if name not in datastores.KINDS:
         return
     data = datastores.folder(state_folder, namespace, name)
-    try:
-        shutil.rmtree(data)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise LabError(f"the data of store {name}.{namespace} in {data} stays: {error.strerror}") from error
+    if stays := clearing.remove(data):
+        raise LabError(f"the data of store {name}.{namespace} in {data} stays: {stays}")
 
 
 def names(function: Function, state: ClusterState) -> tuple[str, ...]:

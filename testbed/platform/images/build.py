@@ -12,15 +12,18 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from testbed.model.application import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
+from testbed.network.process import clearing
 from testbed.platform.images import tools
 
 _BUILDS = ".builds"
@@ -90,9 +93,11 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     for function in application.functions:
         source = (function.image, function.language, function.handler)
         try:
-            one = builds.get(source) or _build_one(
-                function, templates_dir / function.language, images_dir, application.copied
-            )
+            one = builds.get(source) or _build_one(function, templates_dir / function.language, images_dir, application)
+        except RecursionError:
+            raise StackError(
+                f"image {function.image} of function {function.name} has too many folders in one another; use fewer"
+            ) from None
         except OSError as error:
             raise EnvironmentProblem(
                 f"image {function.image} could not be built in {images_dir}: {error.strerror or error}; "
@@ -107,7 +112,7 @@ def build(application: Application, templates_dir: Path, images_dir: Path) -> di
     return made
 
 
-def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, copied: Mapping[str, str]) -> str:
+def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, application: Application) -> str:
     template = read_template(template_dir)
     tools.check_needs(function.name, template.language, template.needs)
     name = folder_name(function.image)
@@ -116,16 +121,17 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
     try:
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "node_modules/.cache")
         shutil.copytree(template_dir, staging, dirs_exist_ok=True, ignore=ignore)
-        application = Path(function.handler).resolve().parent
-        for folder in (function.handler, *copied.values()):
-            _check_links(function.name, Path(folder), application)
-        shutil.copytree(function.handler, staging / template.handler_folder, dirs_exist_ok=True, ignore=ignore)
-        for place, folder in copied.items():
-            shutil.copytree(folder, staging / template.handler_folder / place, dirs_exist_ok=True, ignore=ignore)
+        within = Path(application.folder or Path(function.handler).parent).resolve()
+        copy = partial(_copy_within, function.name, within)
+        for place, folder in {".": function.handler, **application.copied}.items():
+            inside = staging / template.handler_folder / place
+            shutil.copytree(folder, inside, dirs_exist_ok=True, ignore=ignore, copy_function=copy)
         target = images_dir / _BUILDS / f"{name}-{_digest(staging)}"
         if not target.exists():
             if template.build:
                 tools.run_build(function.name, template.build, staging)
+                _check_built(function.name, staging.resolve())
+                _put_back(template_dir / "template.yml", staging / "template.yml")
             if template.bytecode:
                 tools.compile_modules(staging)
             _open_to_all(staging)
@@ -133,18 +139,38 @@ def _build_one(function: FunctionSpec, template_dir: Path, images_dir: Path, cop
         _point(images_dir / name, target)
         return target.name
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        clearing.remove(staging)
 
 
-def _check_links(function: str, folder: Path, application: Path) -> None:
-    """Raise StackError for a link that leads out of the application: what root may read there is not the function's."""
+def _copy_within(function: str, application: Path, source: str, target: str) -> str:
+    """Copy a file. StackError where it lies beyond the application: what root may read there is not the function's."""
+    if not (real := Path(source).resolve()).is_relative_to(application):
+        raise StackError(
+            f"{source} of function {function} leads by a link to {real}, outside of {application}; "
+            "put the file itself there"
+        )
+    return shutil.copy2(source, target)
+
+
+def _check_built(function: str, folder: Path) -> None:
+    """Raise StackError for what a compiler may not leave to root: links that lead out of the image, pipes, devices."""
     for above, folders, files in os.walk(folder):
         for path in (Path(above, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(application):
+            mode = path.lstat().st_mode
+            leads_out = stat.S_ISLNK(mode) and not path.resolve().is_relative_to(folder)
+            if leads_out or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                 raise StackError(
-                    f"{path} of function {function} is a link to {path.readlink()}, outside of {application}; "
-                    "put the file itself there"
+                    f"the build of function {function} leaves {path.relative_to(folder)}, which is no ordinary file; "
+                    "have it leave files and folders only"
                 )
+
+
+def _put_back(original: Path, file: Path) -> None:
+    """What says how a function is started is the template's, whatever its compiler has made of it."""
+    if file.is_dir() and not file.is_symlink():
+        raise StackError(f"the build leaves a folder in the place of {file.name}; have it leave that alone")
+    file.unlink(missing_ok=True)
+    shutil.copy2(original, file)
 
 
 def _open_to_all(folder: Path) -> None:

@@ -63,7 +63,7 @@ def run_build(function: str, command: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".workshop-", dir=folder.parent) as workplace:
             done = subprocess.run(
                 (*_IN_A_PLACE, workplace, str(folder), *line) if os.geteuid() == 0 else line,
-                cwd=folder,
+                cwd="/" if os.geteuid() == 0 else folder,  # what Python finds where it starts it may import
                 env={"PATH": PROGRAM_PATH, "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONPATH": str(CHECKOUT)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

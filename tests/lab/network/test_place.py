@@ -245,6 +245,19 @@ answer.append(os.stat("/tmp/file").st_size)
     assert ask(tmp_path, code) == [-1, "Operation not supported", 1 << 20]
 
 
+def test_nobody_waits_for_a_lease_of_its_output(tmp_path: Path) -> None:
+    code = """
+import fcntl
+try:
+    fcntl.fcntl(1, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    answer = "taken"
+except OSError as error:
+    answer = os.strerror(error.errno)
+fcntl.fcntl(1, fcntl.F_GETFL)
+"""
+    assert ask(tmp_path, code) == "Operation not permitted"
+
+
 def test_only_the_usual_families_of_sockets(tmp_path: Path) -> None:
     code = """
 import socket

@@ -117,3 +117,33 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StackError) as caught:
         stack_file.load(file, {})
     assert str(caught.value) == f"{file} cannot be read (No such file or directory); name a stack.yaml"
+
+
+@pytest.mark.parametrize("what", ["handler", "copy", "environment_file", "script"])
+@pytest.mark.parametrize("by_link", [False, True])
+def test_nothing_of_an_application_leads_out_of_its_folder(tmp_path: Path, what: str, by_link: bool) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "application"
+    (outside / "f").mkdir(parents=True)
+    (outside / "f" / "handler.py").touch()
+    (outside / "file").write_text("environment: {A: b}")
+    (folder / "f").mkdir(parents=True)
+    (folder / "f" / "handler.py").touch()
+    paths = {"handler": "./f", "copy": "./f", "environment_file": "file", "script": "file"}
+    (folder / "file").write_text("environment: {A: b}")
+    if what == "script":
+        (folder / "mariadb.sql").symlink_to(outside / "file")
+    elif by_link:
+        (folder / "link").symlink_to(outside / paths[what].removeprefix("./"))
+        paths[what] = "./link"
+    else:
+        paths[what] = f"../outside/{paths[what].removeprefix('./')}"
+    (folder / "stack.yaml").write_text(
+        f"version: 1.0\nprovider: {{name: openfaas}}\nconfiguration: {{copy: [{paths['copy']}]}}\n"
+        f"functions:\n  f:\n    lang: python3-http\n    handler: {paths['handler']}\n    image: f:1\n"
+        f"    environment_file: [{paths['environment_file']}]\n"
+        '    annotations: {directfaas/ingress: "true", directfaas/stores: mariadb}\n    secrets: [mariadb-password]\n'
+    )
+    with pytest.raises(
+        StackError, match=r"leads out of .*, where the stack\.yaml lies; put what|is not a folder under"
+    ):
+        stack_file.load(folder / "stack.yaml", {})

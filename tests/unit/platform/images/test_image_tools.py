@@ -87,3 +87,16 @@ def test_a_language_that_is_not_installed_is_one_sentence(tmp_path: Path, needed
 def test_needs_must_be_a_mapping(tmp_path: Path) -> None:
     with pytest.raises(StackError, match='is no mapping; write lines such as "node: nodejs"'):
         make(tmp_path, needs=["sh"])
+
+
+@pytest.mark.parametrize("left", ["ln -s /etc/passwd found", "mkfifo pipe", "ln -s /etc folder"])
+def test_a_compiler_leaves_files_and_folders_only(tmp_path: Path, left: str) -> None:
+    with pytest.raises(StackError, match=r"the build of function one leaves \w+, which is no ordinary file; have it"):
+        make(tmp_path, build=left)
+
+
+def test_a_compiler_does_not_change_how_a_function_is_started(tmp_path: Path) -> None:
+    make(tmp_path, build="rm template.yml; ln -s function/handler.any template.yml")
+    image = tmp_path / "images" / "one"
+    assert not (image / "template.yml").is_symlink()
+    assert build.read_template(image).fprocess == "run"

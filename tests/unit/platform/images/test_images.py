@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from testbed.model.application import Application, FunctionSpec
 from testbed.model.errors import EnvironmentProblem, StackError
+from testbed.network.process import clearing
 from testbed.platform.images import build as images
 
 
@@ -119,8 +121,29 @@ def test_a_link_is_followed_within_the_application_and_refused_beyond_it(folder:
     (folder / "one" / "shared.py").symlink_to("../two/handler.py")
     images.build(application(folder), folder / "templates", folder / "images")
     assert (folder / "images" / "shop_one_1.0" / "function" / "shared.py").read_text() == "# two"
-    for name, target in (("shadow", "/etc/shadow"), ("etc", "/etc"), ("above", "../../x")):
+    (folder / "two" / "passwd").symlink_to("/etc/passwd")
+    for name, target in (("passwd", "/etc/passwd"), ("etc", "/etc/apt"), ("other", "../two")):
         (folder / "one" / name).symlink_to(target)
-        with pytest.raises(StackError, match=rf"/one/{name} of function one is a link to {target}, outside of .*; put"):
+        with pytest.raises(
+            StackError, match=r"/one/\S+ of function one leads by a link to /etc/.*, outside of .*; put"
+        ):
             images.build(application(folder), folder / "templates", folder / "images")
         (folder / "one" / name).unlink()
+
+
+def test_a_handler_with_very_many_folders_in_one_another_is_refused_and_cleared_away(folder: Path) -> None:
+    deep = folder / "one"
+    fd = os.open(deep, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    try:
+        with pytest.raises(StackError, match="has too many folders in one another"):
+            images.build(application(folder), folder / "templates", folder / "images")
+        assert not list((folder / "images").glob(".builds/.staging*"))
+    finally:
+        assert clearing.remove(deep) == ""
+    assert not deep.exists()
