@@ -77,7 +77,8 @@ class Function:
 
     `revision` counts the changes that running instances must be replaced for. `secrets` are the names of
     those it reads; `limits` and `read_only_root_filesystem` as in `application.FunctionSpec`. `port` is the TCP port
-    that it is called at; `stores` are the stores of its own namespace that it may reach.
+    that it is called at; `stores` are the stores of its own namespace that it may reach. `build` is what its image was
+    when it was deployed, which its instances run whatever becomes of the image's name.
     """
 
     namespace: str
@@ -98,6 +99,7 @@ class Function:
     store: bool = False
     stores: tuple[str, ...] = ()
     read_only_root_filesystem: bool = False
+    build: str = ""
 
     @property
     def full_name(self) -> str:
@@ -124,6 +126,7 @@ class Function:
             "store": self.store,
             "stores": list(self.stores),
             "read_only_root_filesystem": self.read_only_root_filesystem,
+            "build": self.build,
         }
 
     @classmethod

@@ -87,7 +87,7 @@ def launch_of(instance: Instance, services: NodeServices) -> Launch:
     if function.store:
         return _launch_of_store(instance, function, services)
     store_lines = stores.names(function, state)
-    folder = (services.images / build.folder_name(function.image)).resolve()
+    folder = build.folder_of(services.images, function.image, function.build)
     fprocess = function.environment.get("fprocess") or build.read_template(folder).fprocess
     vips = {one.name: one.vip for one in state.functions.values() if one.namespace == instance.namespace}
     values = rewrite.environment(function.environment, instance.namespace, state.route(instance.namespace), vips)

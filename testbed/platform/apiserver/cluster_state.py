@@ -165,7 +165,7 @@ class ClusterKeeper:
             function = Function(
                 request.namespace, request.name, number, addressing.vip(number), request.image, request.min_replicas
             )
-            self._begin(_configured(function, request), build, request.extra)
+            self._begin(replace(_configured(function, request), build=build), build, request.extra)
             self._renew_callers(request)
 
     def update_function(self, request: FunctionRequest, build: str) -> None:
@@ -174,7 +174,7 @@ class ClusterKeeper:
         with self._ledger.transaction():
             function, record = self._present(full_name)
             self._provide_stores(request)
-            changed = _configured(function, request)
+            changed = replace(_configured(function, request), build=build)
             if _runs(changed) != _runs(function) or build != record.build:
                 changed = replace(changed, revision=function.revision + 1)
             if request.labels.get(MIN_SCALE_LABEL) != function.labels.get(MIN_SCALE_LABEL):

@@ -76,6 +76,11 @@ def folder_name(image: str) -> str:
     return re.sub(r"[/:]", "_", image)
 
 
+def folder_of(images_dir: Path, image: str, build: str) -> Path:
+    """Where a build lies; without one ("") what the image's name stands for now."""
+    return images_dir / _BUILDS / build if build else (images_dir / folder_name(image)).resolve()
+
+
 def build_of(images_dir: Path, image: str) -> str:
     """The build that `image` stands for now, or "" when it was never built."""
     folder = images_dir / folder_name(image)

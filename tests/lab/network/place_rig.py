@@ -24,6 +24,7 @@ from testbed.network.process.place import Access, Grounds, Place, Start, Status
 from tests.lab.conftest import CHECKOUT
 
 USER_ID = 1 << 28 | 7
+PYTHON = str(skeleton.PYTHON)
 NAMESPACES = ("--net", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
 
 
@@ -67,6 +68,17 @@ def run(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Result(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def ask(folder: Path, code: str, **own: Any) -> Any:
+    """What this Python code, in a place, assigns to `answer`."""
+    result = run(folder, (PYTHON, "-c", f"import json, os\n{code}\nprint(json.dumps(answer))"), **own)
+    assert result.end == "ended with exit code 0", result
+    return json.loads(result.output.splitlines()[-1])
+
+
+def shell(folder: Path, command: str, **own: Any) -> Result:
+    return run(folder, ("/bin/sh", "-c", command), **own)
 
 
 def main() -> None:
