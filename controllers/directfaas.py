@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ class DirectFaaS(sdn.RyuApp):
         state = os.environ.get("TESTBED_STATE")
         policies = Policies(self._crew, PolicyStore(Path(state) / "policies.json" if state else None))
         self._channels: dict[Any, Channel] = {}
-        watch = Watch(self.CONF.apiserver, credential, self._crew.fleet.event)
+
+        def heard(change: Mapping[str, Any]) -> None:
+            self._crew.fleet.event(change)
+            if (change["type"], change.get("kind")) == ("DELETE", "deployment"):
+                policies.namespace_gone(change["object"]["namespace"])
+
+        watch = Watch(self.CONF.apiserver, credential, heard)
         wsgi.register(Northbound, {"crew": self._crew, "holding": self._holding})
         wsgi.register(PolicyRoutes, {"policies": policies})
         keyring = Keyring(bytes.fromhex(_read(self.CONF.lab_key)))

@@ -80,6 +80,7 @@ for _reply in (parser.OFPFlowStatsReply, parser.OFPGroupDescStatsReply):
     _reply.cls_stats_body_cls = RawStats
 
 ECHO_INTERVAL_S = 5
+REST_IDLE_S = 30
 UNANSWERED_ECHOES = 3
 """A switch that answers nothing for about 15 s counts as gone."""
 
@@ -103,6 +104,14 @@ def _run_or_exit(run: Callable[[], None]) -> None:
 def would_wait(datapath: Datapath) -> bool:
     """Whether to send anything now would wait for a switch that takes nothing."""
     return bool(datapath._send_q_sem.locked())
+
+
+class _RestServer(WSGIServer):
+    """Who says nothing for a while has no place, and a mistake of ours is told to our log only."""
+
+    def serve_forever(self) -> None:
+        log = hub.LoggingWrapper()
+        eventlet.wsgi.server(self.server, self.handle, log, socket_timeout=REST_IDLE_S, debug=False)
 
 
 class Gate:
@@ -152,7 +161,7 @@ def run(
     manager.load_apps([app_module])
     contexts = manager.create_contexts()
     services: Sequence[Any] = manager.instantiate_apps(**contexts)
-    web = [hub.spawn(WSGIServer(value)) for value in contexts.values() if isinstance(value, WSGIApplication)]
+    web = [hub.spawn(_RestServer(value)) for value in contexts.values() if isinstance(value, WSGIApplication)]
     try:
         hub.joinall([*services, *web])
     finally:

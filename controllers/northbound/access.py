@@ -17,6 +17,7 @@ from testbed.model.cluster import DEFAULT_NAMESPACE, Deployment
 from testbed.model.credentials import Caller, Keyring
 
 _CALLER = "testbed.caller"
+LARGEST_BODY_BYTES = 64 << 10
 
 
 class Guarded(sdn.WSGIApplication):
@@ -44,6 +45,11 @@ class Guarded(sdn.WSGIApplication):
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         refusal = self._refusal(environ)
         if refusal is None:
+            if not _is_small(environ):
+                reason = (
+                    f"the body is longer than {LARGEST_BODY_BYTES} bytes, or does not say how long it is; send less"
+                )
+                return refused(reason, 413)(environ, start_response)
             return super().__call__(environ, start_response)
         answer = refused(refusal.reason, refusal.status)
         if refusal.status == 401:
@@ -64,6 +70,13 @@ class Guarded(sdn.WSGIApplication):
             namespace = audiences.concerned(audience.own, path, query, DEFAULT_NAMESPACE)
         what = f"{environ['REQUEST_METHOD']} {found[1].routepath if found else ''}"
         return audiences.refusal(audience, caller, namespace, what)
+
+
+def _is_small(environ: Mapping[str, Any]) -> bool:
+    """Whether the body can be read without holding up the switches."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
+    return not chunked and length.isdecimal() and int(length) <= LARGEST_BODY_BYTES
 
 
 def own_namespace(request: Any) -> str | None:

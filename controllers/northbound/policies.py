@@ -46,6 +46,22 @@ class Policies:
         del policies[name]
         return self._replace(policies)
 
+    def namespace_gone(self, namespace: str) -> None:
+        """What a tenant has ordered goes with its namespace: another of the same name is somebody else's.
+
+        An operator's rules stay. Where they cannot be saved, the file keeps the tenant's until the next change.
+        """
+        left = {name: one for name, one in self.book.items() if one.operator or one.namespace != namespace}
+        if len(left) == len(self.book):
+            return
+        LOG.info("the policies of namespace %s went with it: %s", namespace, ", ".join(self.book.keys() - left.keys()))
+        self.book = left
+        self._crew.fleet.set_policies(left)
+        try:
+            self._store.save(left)
+        except OSError as error:
+            LOG.warning("the policies cannot be saved (%s)", error.strerror)
+
     def _replace(self, policies: Book) -> Confirmation:
         self._store.save(policies)
         self.book = policies  # before anything lets another request run
@@ -84,8 +100,8 @@ class PolicyRoutes(sdn.ControllerBase):
             return refused(str(error), 403)
         except PolicyError as error:
             return refused(str(error), 400)
-        except ValueError as error:
-            return refused(f"the body is not JSON: {error}", 400)
+        except (ValueError, RecursionError) as error:
+            return refused(f"the body is not JSON, or too deep: {error}", 400)
         except OSError as error:
             return refused(f"the policy cannot be saved ({error.strerror}), so it is not taken; free some space", 500)
         LOG.info("policy %s added: %s", policy.name, policy)

@@ -23,5 +23,5 @@ def command(function: str, replicas: int, lab_name: str) -> None:
     platform = platform_of(Lab.attach(lab_name))
     name, _, namespace = lookup.function_named(platform.state(), function).partition(".")
     platform.scale(name, namespace, replicas)
-    platform.wait_ready()
+    platform.wait_ready(namespace=namespace)  # what others' functions do is not waited for
     click.echo(f"{function} has {replicas} instances")

@@ -15,6 +15,7 @@ UNBORN_S = 0.5
 
 def main() -> None:
     folder, said = sys.argv[1], b""
+    own = os.fstat(os.open(folder, os.O_RDONLY))
     while part := os.read(0, 4096):
         said += part
     if said:
@@ -23,6 +24,12 @@ def main() -> None:
             time.sleep(0.02)
     else:
         time.sleep(UNBORN_S)
+    try:
+        now = os.stat(folder)  # noqa: PTH116
+    except FileNotFoundError:
+        return
+    if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino):  # another lab has the name now
+        return
     # Not by the standard library: it gives up on folders that are deep enough, and functions make what they like.
     os.execvp("rm", ["rm", "-rf", "--", folder])
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controllers import sdn
-from controllers.northbound.access import Guarded
+from controllers.northbound.access import LARGEST_BODY_BYTES, Guarded
 from controllers.northbound.counters import of_namespace
 from controllers.northbound.policies import Policies, PolicyRoutes
 from controllers.northbound.read import Northbound
@@ -180,3 +180,12 @@ def test_a_namespace_is_told_its_own_counters_only() -> None:
     own = of_namespace(found, "d")
     kept = {"calls": [0, 1], "services": [0], "endpoints": [0], "drops": [1], "holds": [0]}
     assert own == {section: [found[section][place] for place in places] for section, places in kept.items()}
+
+
+def test_a_long_body_is_not_read(server: Guarded) -> None:
+    status, _, answer = ask(server, "POST", "/policies", AS_D, b" " * (LARGEST_BODY_BYTES + 1))
+    assert (status, b"send less" in answer) == (413, True)
+    status, _, answer = ask(
+        server, "POST", "/policies", {**AS_D, "Transfer_Encoding": "chunked"}, b"1\r\na\r\n0\r\n\r\n"
+    )
+    assert status == 413

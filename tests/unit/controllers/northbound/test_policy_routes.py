@@ -53,6 +53,22 @@ def test_a_policy_is_taken_listed_and_removed(routes: PolicyRoutes, small_rig: R
     assert small_rig.fleet.generator.allows(256, 257)
 
 
+def test_a_tenants_policies_go_with_its_namespace_and_an_operators_stay(
+    routes: PolicyRoutes, small_rig: Rig, tmp_path: Path
+) -> None:
+    assert post(routes, DENY, own="d")[0] == 201
+    assert post(routes, {**DENY, "name": "kept", "operator": True})[0] == 201
+    routes._policies.namespace_gone("another")
+    assert listed(routes) == ["shut", "kept"]
+    routes._policies.namespace_gone("d")
+    assert listed(routes) == ["kept"] == list(PolicyStore(tmp_path / "policies.json").load())
+
+
+def test_a_body_that_is_too_deep_is_refused(routes: PolicyRoutes) -> None:
+    status, answer = post(routes, b"[" * 100_000)
+    assert (status, answer["error"].startswith("the body is not JSON, or too deep")) == (400, True)
+
+
 def test_what_a_switch_has_not_confirmed_is_taken_with_202_and_names_it(routes: PolicyRoutes, small_rig: Rig) -> None:
     small_rig.crew.workers[2].step = lambda: False  # type: ignore[method-assign]
     waiting = "node2's switch has not confirmed it"

@@ -55,6 +55,15 @@ def test_the_same_content_is_the_same_build_and_other_content_another(folder: Pa
     assert not list((folder / "images").glob(".builds/.staging*"))
 
 
+def test_a_build_is_found_whatever_the_name_stands_for_since(folder: Path) -> None:
+    first = images.build(application(folder), folder / "templates", folder / "images")["shop/one:1.0"]
+    (folder / "one" / "handler.py").write_text("# somebody else's")
+    second = images.build(application(folder), folder / "templates", folder / "images")["shop/one:1.0"]
+    found = [images.folder_of(folder / "images", "shop/one:1.0", build) for build in (first, second, "")]
+    handlers = [(one / "function" / "handler.py").read_text() for one in found]
+    assert handlers == ["# one", "# somebody else's", "# somebody else's"]
+
+
 def test_an_image_that_was_never_built_has_no_build(tmp_path: Path) -> None:
     assert images.build_of(tmp_path, "shop/one:1.0") == ""
 
