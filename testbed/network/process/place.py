@@ -31,6 +31,7 @@ LONGEST_HOST_NAME = 64
 LARGEST_FILES_BYTES = 512 << 20
 """What a place without a memory limit may keep in files; they are memory."""
 
+TRIAL_S = 30
 OPEN_FILES = 4096
 """Enough for a function or a store; the machine has some for all."""
 
@@ -66,7 +67,12 @@ class Grounds:
         netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             place = Place("trial", user_id, "127.0.0.1", program)
-            code = start(place, Start(("true",), {}, output, pid, status), netns, self, Cgroups("none", ())).wait()
+            trial = start(place, Start(("true",), {}, output, pid, status), netns, self, Cgroups("none", ()))
+            try:
+                code = trial.wait(TRIAL_S)
+            except subprocess.TimeoutExpired:
+                trial.kill()
+                raise LabError(f"a program that does nothing does not end within {TRIAL_S} s") from None
             if code:
                 raise LabError(f"it ended with {code}: {output.read_text(errors='replace').strip()}")
         except LabError as error:

@@ -23,12 +23,16 @@ INTERVAL_S, HURRIED_S = 0.5, 0.02
 def rotate(file: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
     """Shorten a log that is larger than the limit; whether it was. The writer has to append (O_APPEND)."""
     try:
-        size = file.stat().st_size
+        now = file.stat()
     except FileNotFoundError:
         return False
+    size = now.st_size
     if size <= limit_bytes:
         return False
     with file.open("r+b") as old:
+        if now.st_blocks * 512 < limit_bytes:  # the function has made it long and written little: nothing is copied
+            os.ftruncate(old.fileno(), 0)
+            return True
         old.seek(size - limit_bytes)
         kept = old.read(limit_bytes)
         file.with_name(f"{file.name}.1").write_bytes(kept[kept.find(b"\n") + 1 :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from testbed.platform.agent.rotation import LogRotation, rotate
@@ -44,3 +45,12 @@ def test_one_look_takes_all_files(tmp_path: Path) -> None:
     assert rotation.look()
     assert [file.stat().st_size for file in files] == [0, 0]
     assert not rotation.look()
+
+
+def test_a_log_that_was_made_long_without_being_written_is_not_copied(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("a line\n")
+    os.truncate(file, 1 << 40)
+    assert rotate(file, 1 << 20)
+    assert file.stat().st_size == 0
+    assert not file.with_name("log.1").exists()
