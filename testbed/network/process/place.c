@@ -6,8 +6,9 @@
  * FOLDER, with the root that the program is to see at FOLDER/root (see place.py). FOLDER becomes the root of the mount
  * namespace and FOLDER/root is then changed into: in a chroot the kernel gives user namespaces to nobody.
  *
- * OPEN_FILES is the most that each process may have. PID_FILE gets its number as the lab counts. Each PROCS_FILE is a version 2 group that it joins. STATUS_FD gets a line
- * "start T" when the program is started, T in monotonic ns, and "exit N" or "signal N" when it has ended. Its exit code is the program's; 128 + N when signal N ended it; 125
+ * OPEN_FILES is the most that each process may have. PID_FILE gets its number as the lab counts. Each PROCS_FILE is a
+ * version 2 group that it joins. STATUS_FD gets a line "start T" when the program is started, T in monotonic ns, and
+ * "exit N" or "signal N" when it has ended. Its exit code is the program's; 128 + N when signal N ended it; 125
  * when the place could not be made, and 127 when the program could not be started: the reason is on standard error.
  * Its end is the end of everything in the place.
  */
@@ -173,10 +174,11 @@ static void keep_open_only(int fd)
 
 static int run(char **program, int status_fd)
 {
-    sigset_t all, before;
+    sigset_t all, none;
     struct timespec now;
     sigfillset(&all);
-    MUST(sigprocmask(SIG_BLOCK, &all, &before));
+    sigemptyset(&none);
+    MUST(sigprocmask(SIG_BLOCK, &all, NULL));
     MUST(clock_gettime(CLOCK_MONOTONIC, &now));
     MUST(dprintf(status_fd, "start %lld\n", now.tv_sec * 1000000000LL + now.tv_nsec));
     pid_t child = fork();
@@ -184,8 +186,7 @@ static int run(char **program, int status_fd)
         fail("fork");
     if (child == 0) {
         setsid();
-        sigemptyset(&before);
-        sigprocmask(SIG_SETMASK, &before, NULL);
+        sigprocmask(SIG_SETMASK, &none, NULL);
         execvp(program[0], program);
         dprintf(2, "%s could not be started: %s\n", program[0], strerror(errno));
         _exit(127);
