@@ -62,7 +62,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("changes", "bench.subjects.changes", "from an event to every switch's barrier", (35, 8)),
         Subject("pipeline", "bench.subjects.pipeline", "the pipeline against plain forwarding", (25, 8)),
         Subject("activation", "bench.subjects.activation", "from no instance to the first answer", (120, 12)),
-        Subject("isolation", "bench.subjects.isolation", "what a place adds to a cold start", (240, 25)),
+        Subject("isolation", "bench.subjects.isolation", "what a place adds to a cold start", (40, 12)),
         Subject(
             "flood", "bench.subjects.flood", "another tenant under a flood of packets for the controller", (50, 12)
         ),
