@@ -38,7 +38,6 @@ class Record:
     """What is kept of a function beside its `Function`. `removing`: it goes once its instances are gone."""
 
     created_at: str
-    build: str
     removing: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -165,7 +164,7 @@ class ClusterKeeper:
             function = Function(
                 request.namespace, request.name, number, addressing.vip(number), request.image, request.min_replicas
             )
-            self._begin(replace(_configured(function, request), build=build), build, request.extra)
+            self._begin(replace(_configured(function, request), build=build), request.extra)
             self._renew_callers(request)
 
     def update_function(self, request: FunctionRequest, build: str) -> None:
@@ -175,11 +174,11 @@ class ClusterKeeper:
             function, record = self._present(full_name)
             self._provide_stores(request)
             changed = replace(_configured(function, request), build=build)
-            if _runs(changed) != _runs(function) or build != record.build:
+            if _runs(changed) != _runs(function):
                 changed = replace(changed, revision=function.revision + 1)
             if request.labels.get(MIN_SCALE_LABEL) != function.labels.get(MIN_SCALE_LABEL):
                 changed = replace(changed, replicas=request.min_replicas)
-            self._keep(full_name, replace(record, build=build, extra=dict(request.extra)))
+            self._keep(full_name, replace(record, extra=dict(request.extra)))
             if changed != function:
                 self._ledger.put("function", changed)
             self._reconcile(full_name)
@@ -273,10 +272,10 @@ class ClusterKeeper:
         self._ledger.count(counter, number + 1)
         return number
 
-    def _begin(self, function: Function, build: str, extra: Mapping[str, Any]) -> None:
+    def _begin(self, function: Function, extra: Mapping[str, Any]) -> None:
         """A function or store that was not there before."""
         created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._keep(function.full_name, Record(created_at, build, extra=dict(extra)))
+        self._keep(function.full_name, Record(created_at, extra=dict(extra)))
         self._ledger.put("function", function)
         self._reconcile(function.full_name)
 
@@ -289,7 +288,7 @@ class ClusterKeeper:
                     raise Conflict(f"the store {full_name} is still being removed; deploy again in a moment")
                 continue
             node = request.annotations.get(NODE_ANNOTATION, "")
-            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_id(), node), "", {})
+            self._begin(_store(request.namespace, datastores.KINDS[name], self._new_id(), node), {})
 
     def _remove_stores_without_owner(self, namespace: str) -> None:
         present = self._functions_of(namespace)
@@ -397,4 +396,4 @@ def _runs(function: Function) -> tuple[Any, ...]:
     """What an instance depends on; when it changes, instances are replaced."""
     node = function.annotations.get(NODE_ANNOTATION)
     surroundings = sorted(function.secrets), function.limits, function.stores, function.read_only_root_filesystem
-    return function.image, function.environment, node, *surroundings
+    return function.image, function.build, function.environment, node, *surroundings
