@@ -26,7 +26,7 @@ from testbed.network.process.names import RESOLVER
 from testbed.network.process.namespaces import in_thread, setns, unshare
 
 FIRST_PROCESS = CHECKOUT / "build" / "place"
-PROGRAM_FAILED, PLACE_FAILED = 127, 125
+PLACE_FAILED = 125
 LONGEST_HOST_NAME = 64
 LARGEST_FILES_BYTES = 512 << 20
 """What a place without a memory limit may keep in files; they are memory."""
@@ -64,10 +64,9 @@ class Grounds:
     def try_out(self, program: Path, user_id: int) -> None:
         """Keep a program that does nothing in a place of its own. LabError where that is not possible."""
         output, pid, status = (self.mount_point.with_name(f"trial.{what}") for what in ("out", "pid", "status"))
-        netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             place = Place("trial", user_id, "127.0.0.1", program)
-            trial = start(place, Start(("true",), {}, output, pid, status), netns, self, Cgroups("none", ()))
+            trial = start(place, Start(("true",), {}, output, pid, status), None, self, Cgroups("none", ()))
             try:
                 code = trial.wait(TRIAL_S)
             except subprocess.TimeoutExpired:
@@ -80,7 +79,6 @@ class Grounds:
                 f"functions cannot be kept in their place on this machine: {error}; use --lab-kernel for a batch verb"
             ) from error
         finally:
-            os.close(netns)
             for file in (output, pid, status):
                 file.unlink(missing_ok=True)
 
@@ -140,15 +138,16 @@ class Start:
     fds: Sequence[int] = ()
 
 
-def start(place: Place, what: Start, netns: int, grounds: Grounds, cgroups: Cgroups) -> subprocess.Popen[bytes]:
-    """The place's first process, in the network namespace `netns`. LabError when the kernel refuses.
+def start(place: Place, what: Start, netns: int | None, grounds: Grounds, cgroups: Cgroups) -> subprocess.Popen[bytes]:
+    """The place's first process, in the network namespace `netns` (None: the caller's). LabError when it is refused.
 
     It hands signals on to the program. What fails later, it says in `output` (see place.c for its exit code).
     """
     late: list[Path] = []
 
     def enter() -> None:  # a child is born into the namespaces and groups of the thread that starts it
-        setns(netns)
+        if netns is not None:
+            setns(netns)
         late.extend(cgroups.enter(place.group) if place.group else ())
         unshare(_NEWNS | _NEWPID | _NEWIPC | _NEWUTS)
         os.umask(0o022)  # this thread's own since unshare

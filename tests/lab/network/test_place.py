@@ -169,7 +169,7 @@ def test_its_end_is_told(tmp_path: Path, command: str, end: str, code: int) -> N
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = run(tmp_path, ("no-such-program",))
     assert result.output == "no-such-program could not be started: No such file or directory\n"
-    assert result.exit_code == place.PROGRAM_FAILED
+    assert result.exit_code == 127
 
 
 def test_a_place_that_cannot_be_made_says_why(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from testbed.platform.agent.process import Agent
 FIRST_PROCESS = Path(__file__).with_name("first_process.py")
 
 
-def start_outside(place: Place, what: Start, netns: int, grounds: Grounds, cgroups: Cgroups) -> subprocess.Popen[bytes]:
+def start_outside(
+    place: Place, what: Start, netns: int | None, grounds: Grounds, cgroups: Cgroups
+) -> subprocess.Popen[bytes]:
     """In the stead of `testbed.network.process.place.start`, which takes root: the program, kept in no place."""
     line = (sys.executable, "-S", FIRST_PROCESS, what.status_file, ",".join(map(str, what.fds)), *what.argv)
     with what.output.open("ab") as output:
