@@ -16,7 +16,7 @@ from controllers.policy.file import PolicyStore
 from controllers.switch.channel import Channel
 from controllers.switch.crew import Crew
 from controllers.watch import Watch
-from testbed.model.credentials import Keyring
+from testbed.model.credentials import CREDENTIAL_VARIABLE, Keyring
 
 _events = sdn.ofp_event
 
@@ -30,7 +30,7 @@ class DirectFaaS(sdn.RyuApp):
     def __init__(self, *args: Any, wsgi: Guarded, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._crew = Crew()
-        credential = _read(os.environ.get("TESTBED_CREDENTIAL", ""))
+        credential = _read(os.environ.get(CREDENTIAL_VARIABLE, ""))
         self._holding = Holding(self._crew, self.CONF.scaler, credential)
         self._crew.carry(self._holding)
         state = os.environ.get("TESTBED_STATE")

@@ -25,6 +25,10 @@ from testbed.model.errors import EnvironmentProblem
 KEY_BYTES = 32
 LAB_KEY = "lab-key"
 """The name of the key's file, among the files of credentials."""
+CREDENTIAL_VARIABLE = "TESTBED_CREDENTIAL"
+"""The environment variable that names the file with a component's own credential."""
+BASIC_AUTH_FILES = ("basic-auth-user", "basic-auth-password")
+"""Where OpenFaaS's gateways read the operator's name and password, in a folder of secrets."""
 _NAME = re.compile(r"[-a-z0-9]*")
 
 

@@ -16,7 +16,16 @@ from typing import Any
 from testbed.model import addressing
 from testbed.model.checkout import CHECKOUT
 from testbed.model.cluster import DEFAULT_NAMESPACE, Host, Role
-from testbed.model.credentials import KEY_BYTES, LAB_KEY, OPERATOR, component, credential, file_of
+from testbed.model.credentials import (
+    BASIC_AUTH_FILES,
+    CREDENTIAL_VARIABLE,
+    KEY_BYTES,
+    LAB_KEY,
+    OPERATOR,
+    component,
+    credential,
+    file_of,
+)
 from testbed.network import foreign
 from testbed.network.config import LabConfig
 from testbed.network.process import skeleton
@@ -26,9 +35,7 @@ from testbed.network.process.supervisor import ProcessSpec, Supervisor
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 """For aiohttp, which reads all the machine's certificates when it is imported; nothing here speaks TLS."""
 
-CREDENTIAL_FILE = "TESTBED_CREDENTIAL"
-_USER, _PASSWORD = "basic-auth-user", "basic-auth-password"
-_BASIC_AUTH = {"basic_auth": "true", "secret_mount_path": "/run/secrets"}
+_BASIC_AUTH = {"basic_auth": "true", "secret_mount_path": str(skeleton.SECRETS)}
 _MANY_FILES = 1 << 20
 """A gateway has connections of everybody; what the lab's own processes may have is the bound."""
 METRICS_READER = "metrics-reader"
@@ -105,7 +112,7 @@ class Components:
             "PYTHONPATH": str(skeleton.PACKAGES),
             "PYTHONUNBUFFERED": "1",
             "TESTBED_STATE": str(skeleton.DATA),
-            CREDENTIAL_FILE: f"/run/secrets/{name}",
+            CREDENTIAL_VARIABLE: str(skeleton.SECRETS / name),
             **_BASIC_AUTH,
             **({} if fd is None else {"TESTBED_LISTEN_FD": str(fd)}),
             **self._config.gateway_environment,
@@ -156,11 +163,11 @@ class Components:
 
     def _operator(self) -> dict[str, bytes]:
         """User and password of OpenFaaS's own interface, which its gateways read as files."""
-        return {name: (self._state / "secrets" / name).read_bytes() for name in (_USER, _PASSWORD)}
+        return {name: (self._state / "secrets" / name).read_bytes() for name in BASIC_AUTH_FILES}
 
     def _start(self, name: str, module: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
         argv = (sys.executable, "-m", module, *arguments)
-        own = {CREDENTIAL_FILE: str(file_of(self._state, name))} if name in self._digests else {}
+        own = {CREDENTIAL_VARIABLE: str(file_of(self._state, name))} if name in self._digests else {}
         self._supervisor.start(ProcessSpec(name, argv, {**self._environment, **own, **(environment or {})}))
 
     def _lab_key(self) -> tuple[str, str]:
@@ -170,8 +177,8 @@ class Components:
     def _make_credentials(self) -> None:
         folder = self._state / "secrets"
         folder.mkdir(mode=0o700)
-        (folder / _USER).write_text("admin")
-        (folder / _PASSWORD).write_text(secrets.token_urlsafe(18))
+        for file, value in zip(BASIC_AUTH_FILES, ("admin", secrets.token_urlsafe(18)), strict=True):
+            (folder / file).write_text(value)
         # Apart from these two, which a gateway program that is not ours reads as well.
         file_of(self._state, LAB_KEY).parent.mkdir(mode=0o700)
         key = secrets.token_bytes(KEY_BYTES)

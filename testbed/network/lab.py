@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.checkout import CHECKOUT
+from testbed.model.credentials import BASIC_AUTH_FILES
 from testbed.model.errors import EnvironmentProblem, LabError, UsageError
 from testbed.network.config import LabConfig
 from testbed.network.daemon_client import LabClient
@@ -163,8 +164,8 @@ class Lab:
     @property
     def credentials(self) -> tuple[str, str]:
         """User and password of the gateway's /system routes."""
-        folder = self.state_folder / "secrets"
-        return (folder / "basic-auth-user").read_text(), (folder / "basic-auth-password").read_text()
+        user, password = ((self.state_folder / "secrets" / name).read_text() for name in BASIC_AUTH_FILES)
+        return user, password
 
     def enter(self) -> None:
         """Move the calling thread into the lab's network: the control plane's addresses then just work."""
@@ -234,7 +235,6 @@ class _Holder:
         self.folder = folder
         self._lock_fd = lock_fd
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: int | None = None
         self._janitor: subprocess.Popen[bytes] | None = None
         self.init_pid = 0
 
@@ -257,7 +257,7 @@ class _Holder:
 
     def launch(self, config: LabConfig, listen_fd: int) -> None:
         """Start the daemon in new namespaces; it dies with this process, whatever ends it."""
-        self._pipe = self._start_janitor()
+        self._janitor = self._start_janitor()
         config_path = self.folder / "config.json"
         config.save(config_path)
         with (self.folder / "logs" / "lab.log").open("wb") as log:
@@ -279,17 +279,16 @@ class _Holder:
         if not _wait_until(lambda: self.ended() or bool(children.read_text().split()), 10) or self.ended():
             raise LabError("the lab's namespaces could not be made; this machine refuses unshare (try --lab-kernel)")
         self.init_pid = int(children.read_text().split()[0])
-        os.write(self._pipe, str(self.init_pid).encode())
+        assert self._janitor.stdin is not None
+        self._janitor.stdin.write(str(self.init_pid).encode())
 
-    def _start_janitor(self) -> int:
-        """Before there is anything to clear away but the folder; the pipe that tells it that this process lives."""
-        read_end, write_end = os.pipe()
-        self._janitor = subprocess.Popen(
+    def _start_janitor(self) -> subprocess.Popen[bytes]:
+        """Before there is anything to clear away but the folder. Its input ends when this process does."""
+        return subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("janitor.py")), str(self.folder)],
-            stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True, cwd="/", bufsize=0,
         )  # fmt: skip
-        os.close(read_end)
-        return write_end
 
     def ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
@@ -306,11 +305,8 @@ class _Holder:
         _wait_until(lambda: not Path(f"/proc/{self.init_pid}").exists(), 15)
         cgroups.Cgroups.of_lab(self.folder.name).remove_all()
         clearing.remove(self.folder)
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
         if self._janitor:
-            self._janitor.wait()
+            self._janitor.communicate()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from testbed.model.credentials import basic, bearer, file_of
+from testbed.model.credentials import BASIC_AUTH_FILES, basic, bearer, file_of
 from testbed.model.errors import EnvironmentProblem
 
 
@@ -35,7 +35,7 @@ def operator(state_folder: Path) -> str:
 
 def operator_at_gateway(state_folder: Path) -> str:
     """The same for the gateway, also another program in its place: it gets to know what it knows already."""
-    user, password = (read(state_folder / "secrets" / f"basic-auth-{what}") for what in ("user", "password"))
+    user, password = (read(state_folder / "secrets" / name) for name in BASIC_AUTH_FILES)
     return basic(user, password)
 
 

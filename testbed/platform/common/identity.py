@@ -9,16 +9,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.model.credentials import Keyring, basic
+from testbed.model.credentials import BASIC_AUTH_FILES, CREDENTIAL_VARIABLE, Keyring, basic
 from testbed.model.errors import EnvironmentProblem
-
-CREDENTIAL_FILE = "TESTBED_CREDENTIAL"
-"""The environment variable that names the file with the process's own credential."""
 
 
 def own_credential(environment: Mapping[str, str] = os.environ) -> str:
     """The credential of this process, "" where it was given none; then nobody answers it."""
-    file = environment.get(CREDENTIAL_FILE)
+    file = environment.get(CREDENTIAL_VARIABLE)
     return read(Path(file)) if file else ""
 
 
@@ -27,7 +24,7 @@ def keyring(lab_key: Path, basic_auth: Path | None = None) -> Keyring:
     key = bytes.fromhex(read(lab_key))
     if basic_auth is None:
         return Keyring(key)
-    user, password = (read(basic_auth / f"basic-auth-{what}") for what in ("user", "password"))
+    user, password = (read(basic_auth / name) for name in BASIC_AUTH_FILES)
     return Keyring(key, basic(user, password))
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from testbed.model import durations
 from testbed.model.addressing import APISERVER_URL, FUNCTION_PORT, GATEWAY_METRICS_PORT
 from testbed.model.cluster import DEFAULT_NAMESPACE
+from testbed.model.credentials import BASIC_AUTH_FILES
 from testbed.model.errors import EnvironmentProblem, UsageError
 from testbed.platform.common.identity import own_credential
 
@@ -110,7 +111,7 @@ def _credentials(environment: Mapping[str, str]) -> bytes | None:
         return None
     folder = Path(environment.get("secret_mount_path") or "/run/secrets")
     try:
-        user, password = ((folder / name).read_text().strip() for name in ("basic-auth-user", "basic-auth-password"))
+        user, password = ((folder / name).read_text().strip() for name in BASIC_AUTH_FILES)
     except OSError as error:
         raise EnvironmentProblem(
             f"basic_auth=true, but {error.filename} cannot be read; create it or set secret_mount_path"
