@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def lab() -> Iterator[Lab]:
     """One lab for all tests that leave it as they found it."""
     with start_lab(name=f"test-{os.getpid()}") as running:
         yield running
+
+
+@contextmanager
+def lab_with_gateway(command: str) -> Iterator[Lab]:
+    """A lab in which this program is the gateway."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TESTBED_GATEWAY_CMD", command)
+        with start_lab(name=f"foreign-{os.getpid()}") as running:
+            yield running

@@ -24,7 +24,8 @@ SECRETS = Path("/var/openfaas/secrets")
 ENVIRONMENT = Path("/opt/testbed/venv")
 PACKAGES = Path("/opt/testbed/packages")
 PYTHON = ENVIRONMENT / "bin" / "python"
-PROGRAM_PATH = f"{ENVIRONMENT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROGRAM_PATH = f"{ENVIRONMENT}/bin:{SYSTEM_PATH}"
 """PATH of what runs in a place."""
 
 OWN_ETC = ("passwd", "group", "hosts", "hostname", "resolv.conf")

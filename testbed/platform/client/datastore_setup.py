@@ -6,7 +6,6 @@ It starts no process and waits for none.
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from testbed.model import datastores
 from testbed.model.application import Application
 from testbed.model.cluster import Function
 from testbed.model.errors import EnvironmentProblem, PlatformError
+from testbed.network.process import clearing
 from testbed.platform.client.tenant import ProviderClient
 from testbed.platform.datastores import mariadb
 
@@ -56,7 +56,7 @@ def prepare(
 
 def clear(state_folder: Path, namespace: str) -> None:
     """Nothing of the stores of a namespace that is gone is left."""
-    shutil.rmtree(datastores.folder_of(state_folder, namespace), ignore_errors=True)
+    clearing.remove(datastores.folder_of(state_folder, namespace))
 
 
 def _read(file: Path) -> str:

@@ -18,8 +18,8 @@ from testbed.model.checkout import CHECKOUT
 from testbed.model.errors import EnvironmentProblem, StackError
 from testbed.network.process import skeleton
 
-PROGRAM_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""PATH of function processes, and of the commands that build their images."""
+PROGRAM_PATH = f"{Path(sys.executable).parent}:{skeleton.SYSTEM_PATH}"
+"""Where the machine has what instances find in their places by `skeleton.PROGRAM_PATH`."""
 BUILD_TIMEOUT_S = 300.0
 _IN_A_PLACE = (
     "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from testbed.network.lab import Lab
-from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
+from tests.lab.conftest import lab_with_gateway
 from tests.lab.isolation.attempt import Attempt
 from tests.lab.isolation.outcomes import GROUPS, heading, markdown, row
 from tests.lab.isolation.scene import FUNCTIONS, GATEWAY, Scene, compile_attacker, staged
@@ -35,13 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[Lab]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TESTBED_GATEWAY_CMD", f"{folder}/attack serve")
-    try:
-        with start_lab(name=f"attacked-{os.getpid()}") as running:
-            yield running
-    finally:
-        patch.undo()
+    with lab_with_gateway(f"{folder}/attack serve") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,8 @@ from testbed.model import addressing
 from testbed.model.cluster import Route
 from testbed.model.stack import stack_file
 from testbed.network.lab import Lab
-from testbed.platform.client.bringup import start_lab
 from testbed.platform.client.platform import Platform
-from tests.lab.conftest import CHECKOUT, command_line
+from tests.lab.conftest import CHECKOUT, command_line, lab_with_gateway
 from tests.lab.traffic import in_host
 from tests.waiting import last
 
@@ -45,13 +44,8 @@ SETTLE_S = 10.0
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     configuration = tmp_path_factory.mktemp("haproxy") / "gateway.cfg"
     configuration.write_text(CONFIGURATION)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TESTBED_GATEWAY_CMD", f"haproxy -db -f {configuration}")
-    try:
-        with start_lab(name=f"foreign-{os.getpid()}") as running:
-            yield running
-    finally:
-        patch.undo()
+    with lab_with_gateway(f"haproxy -db -f {configuration}") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
